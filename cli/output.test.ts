@@ -1,0 +1,30 @@
+import { expect, test } from "vitest";
+import { UserError } from "./errors.ts";
+import { createOutput, table } from "./output.ts";
+import { stateDir } from "./state-dir.ts";
+
+test("a table has kubectl's form", () => {
+  expect(
+    table([
+      ["NAME", "READY"],
+      ["reviews-v1", "yes"],
+      ["a", ""],
+    ]),
+  ).toBe("NAME         READY\nreviews-v1   yes\na            <none>");
+});
+
+test("json and yaml are one document without rows", () => {
+  const written: string[] = [];
+  const out = createOutput("json", (t) => written.push(t), process.stdout);
+  out.result({ a: 1 }, () => {
+    throw new Error("rows are for people");
+  });
+  expect(JSON.parse(written.join(""))).toEqual({ a: 1 });
+});
+
+test("the state directory follows XDG and refuses bad names and paths too long for sockets", () => {
+  expect(stateDir("default", { XDG_STATE_HOME: "/s" })).toBe("/s/weft/default");
+  expect(stateDir("m2", { HOME: "/h" })).toBe("/h/.local/state/weft/m2");
+  expect(() => stateDir("../etc", {})).toThrow(UserError);
+  expect(() => stateDir("default", { XDG_STATE_HOME: `/${"x".repeat(80)}` })).toThrow(/too long/);
+});

@@ -1,0 +1,46 @@
+import { styleText } from "node:util";
+import { stringify } from "yaml";
+
+export type Format = "table" | "json" | "yaml";
+
+export interface Output {
+  line(text: string): void;
+  /** One document for machines, or rows for people. */
+  result(value: unknown, rows: () => string[][]): void;
+  strong(text: string): string;
+  bad(text: string): string;
+}
+
+/** kubectl's table: upper-case heads, three spaces, no borders, `<none>` for nothing. */
+export function table(rows: string[][]): string {
+  const widths: number[] = [];
+  for (const row of rows)
+    for (const [i, cell] of row.entries()) widths[i] = Math.max(widths[i] ?? 0, (cell || "<none>").length);
+  return rows
+    .map((row) =>
+      row
+        .map((cell, i) => (cell || "<none>").padEnd(widths[i]!))
+        .join("   ")
+        .trimEnd(),
+    )
+    .join("\n");
+}
+
+export function createOutput(
+  format: Format,
+  write: (text: string) => void,
+  stream: NodeJS.WriteStream,
+): Output {
+  const style = (kind: "bold" | "red", text: string): string =>
+    styleText(kind, text, { stream, validateStream: true }); // honours NO_COLOR, FORCE_COLOR and isTTY
+  return {
+    line: (text) => write(`${text}\n`),
+    result(value, rows) {
+      if (format === "json") write(`${JSON.stringify(value, null, 2)}\n`);
+      else if (format === "yaml") write(stringify(value));
+      else write(`${table(rows())}\n`);
+    },
+    strong: (text) => style("bold", text),
+    bad: (text) => style("red", text),
+  };
+}

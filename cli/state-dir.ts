@@ -1,0 +1,23 @@
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { UserError } from "./errors.ts";
+
+const NAME = /^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$/;
+
+/** Where a mesh keeps its sockets, keys and logs: `$XDG_STATE_HOME/weft/<name>`, by default under ~/.local/state. */
+export function stateDir(mesh: string, env: NodeJS.ProcessEnv): string {
+  if (!NAME.test(mesh)) {
+    throw new UserError(
+      `mesh name ${JSON.stringify(mesh)}: use lower-case letters, digits and "-", at most 40`,
+    );
+  }
+  const base = env["XDG_STATE_HOME"] || join(env["HOME"] || homedir(), ".local", "state");
+  const dir = join(base, "weft", mesh);
+  // A Unix socket path holds 107 bytes (sockaddr_un); the longest below is a pod's admin socket.
+  if (Buffer.byteLength(dir) > 50) {
+    throw new UserError(
+      `state directory ${dir} is too long for Unix sockets; set XDG_STATE_HOME to a shorter path`,
+    );
+  }
+  return dir;
+}

@@ -1,0 +1,71 @@
+/** Role-based access control, for HTTP requests and for plain connections (envoy.config.rbac.v3). */
+import type { ConnectionFacts, HeadView } from "../snapshot.ts";
+
+/** `head` is null on a TCP chain; conditions on it then do not match. */
+export interface RbacInput {
+  readonly connection: ConnectionFacts;
+  readonly head: HeadView | null;
+  /** remote_ip: the client behind trusted hops (X-Forwarded-For); the TCP peer with none trusted. */
+  readonly remoteAddress: string;
+}
+
+export type RbacPredicate = (input: RbacInput) => boolean;
+
+export interface RbacPolicy {
+  readonly name: string;
+  readonly permissions: readonly RbacPredicate[];
+  readonly principals: readonly RbacPredicate[];
+}
+
+export interface RbacRules {
+  readonly action: "ALLOW" | "DENY" | "LOG";
+  readonly policies: readonly RbacPolicy[];
+}
+
+export interface Rbac {
+  /** null = the filter decides nothing. */
+  readonly rules: RbacRules | null;
+  /** Dry run: logged and counted, never enforced. */
+  readonly shadowRules: RbacRules | null;
+  readonly shadowStatPrefix: string;
+}
+
+export interface RbacVerdict {
+  readonly allowed: boolean;
+  /** The policy that matched, or null: an ALLOW set denied because none did. */
+  readonly policy: string | null;
+  /** What the shadow rules would have said; null without them. */
+  readonly shadowAllowed: boolean | null;
+  readonly shadowPolicy: string | null;
+}
+
+const ALLOWED: RbacVerdict = { allowed: true, policy: null, shadowAllowed: null, shadowPolicy: null };
+
+export function evaluateRbac(rbac: Rbac, input: RbacInput): RbacVerdict {
+  if (rbac.rules === null && rbac.shadowRules === null) return ALLOWED;
+  const policy = rbac.rules === null ? null : firstMatch(rbac.rules, input);
+  const shadowPolicy = rbac.shadowRules === null ? null : firstMatch(rbac.shadowRules, input);
+  return {
+    allowed: rbac.rules === null || allows(rbac.rules, policy),
+    policy,
+    shadowAllowed: rbac.shadowRules === null ? null : allows(rbac.shadowRules, shadowPolicy),
+    shadowPolicy,
+  };
+}
+
+function allows(rules: RbacRules, policy: string | null): boolean {
+  if (rules.action === "LOG") return true;
+  return (policy !== null) === (rules.action === "ALLOW");
+}
+
+function firstMatch(rules: RbacRules, input: RbacInput): string | null {
+  for (const policy of rules.policies) {
+    if (any(policy.permissions, input) && any(policy.principals, input)) return policy.name;
+  }
+  return null;
+}
+
+function any(predicates: readonly RbacPredicate[], input: RbacInput): boolean {
+  for (const predicate of predicates) if (predicate(input)) return true;
+  return false;
+}

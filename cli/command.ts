@@ -1,0 +1,25 @@
+import type { Output } from "./output.ts";
+
+/** A command as data: the parser, the help and the docs come from this table. */
+export interface Command {
+  readonly name: string;
+  readonly summary: string;
+  /** Positional arguments in commander's spelling: `<name>`, `[name]`, `[name...]`. */
+  readonly args: readonly { readonly name: string; readonly help: string }[];
+  readonly options: readonly { readonly flags: string; readonly help: string; readonly default?: string }[];
+  /** Complete command lines, shown at the end of `--help`. */
+  readonly examples: readonly string[];
+  run(input: Input): Promise<number>;
+}
+
+export interface Input {
+  /** In the order of `args`; a variadic one is an array. */
+  readonly args: readonly (string | readonly string[] | undefined)[];
+  readonly options: Readonly<Record<string, string | boolean | undefined>>;
+  readonly out: Output;
+  readonly env: NodeJS.ProcessEnv;
+  readonly cwd: string;
+  /** The state directory of the mesh chosen by `--mesh`. */
+  readonly stateDir: string;
+  readonly readStdin: () => Promise<string>;
+}

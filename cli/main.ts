@@ -1,0 +1,11 @@
+import { text } from "node:stream/consumers";
+import { weft } from "./run.ts";
+
+process.exitCode = await weft(process.argv.slice(2), {
+  stdout: process.stdout,
+  env: process.env,
+  cwd: process.cwd(),
+  writeOut: (chunk) => process.stdout.write(chunk),
+  writeErr: (chunk) => process.stderr.write(chunk),
+  readStdin: () => text(process.stdin),
+});

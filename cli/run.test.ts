@@ -1,0 +1,112 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer, type Server } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { weft } from "./run.ts";
+
+let home: string;
+let server: Server | null = null;
+
+beforeEach(() => {
+  home = mkdtempSync(join(tmpdir(), "wf-"));
+});
+afterEach(async () => {
+  if (server !== null) await new Promise((done) => server?.close(done));
+  server = null;
+  rmSync(home, { recursive: true, force: true });
+});
+
+async function run(line: string, stdin = ""): Promise<{ code: number; out: string; err: string }> {
+  let out = "";
+  let err = "";
+  const code = await weft(line.split(" ").filter(Boolean), {
+    stdout: process.stdout,
+    env: { XDG_STATE_HOME: home },
+    cwd: home,
+    writeOut: (text) => {
+      out += text;
+    },
+    writeErr: (text) => {
+      err += text;
+    },
+    readStdin: async () => stdin,
+  });
+  return { code, out, err };
+}
+
+async function controlPlane(
+  answer: (method: string, url: string, body: string) => [number, unknown],
+): Promise<void> {
+  const { mkdirSync } = await import("node:fs");
+  mkdirSync(join(home, "weft/default"), { recursive: true });
+  server = createServer((request, response) => {
+    let body = "";
+    request.on("data", (chunk) => (body += chunk));
+    request.on("end", () => {
+      const [status, value] = answer(request.method ?? "", request.url ?? "", body);
+      response.writeHead(status).end(JSON.stringify(value));
+    });
+  });
+  await new Promise<void>((done) => server?.listen(join(home, "weft/default/admin.sock"), done));
+}
+
+test("without a mesh, one line says how to start one", async () => {
+  const { code, out, err } = await run("status");
+  expect(code).toBe(1);
+  expect(out).toBe("");
+  expect(err).toMatch(/^error: no mesh runs here .*weft up PATH\n$/);
+});
+
+test("wrong usage is exit code 2, help is 0 and teaches by examples", async () => {
+  expect((await run("status --nonsense")).code).toBe(2);
+  expect((await run("apply")).code).toBe(2);
+  const help = await run("get --help");
+  expect(help.code).toBe(0);
+  expect(help.out).toContain("$ weft get VirtualService reviews -o yaml");
+});
+
+test("status shows acknowledged, stale and refused, and fails on a refusal", async () => {
+  const url = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
+  await controlPlane(() => [
+    200,
+    {
+      proxies: [
+        {
+          nodeId: "sidecar~10.244.0.5~reviews-v1-0.default~default.svc.cluster.local",
+          connected: true,
+          types: { [url]: { sent: "a", acked: "a", nack: null } },
+        },
+        {
+          nodeId: "router~10.244.0.2~gw.default~x",
+          connected: true,
+          types: { [url]: { sent: "b", acked: "a", nack: "bad" } },
+        },
+      ],
+    },
+  ]);
+  const { code, out } = await run("status");
+  expect(code).toBe(1);
+  expect(out).toMatch(/reviews-v1-0\.default +yes +SYNCED +NOT SENT/);
+  expect(out).toMatch(/gw\.default +yes +NACK/);
+});
+
+test("apply sends the file, and a refusal is the control plane's own sentence", async () => {
+  const bodies: string[] = [];
+  await controlPlane((method, url, body) => {
+    bodies.push(`${method} ${url} ${body}`);
+    return body === "good"
+      ? [200, { applied: ["VirtualService default/reviews"] }]
+      : [422, { errors: ["x.yaml:3: no"] }];
+  });
+  expect(await run("apply -f -", "good")).toMatchObject({
+    code: 0,
+    out: "APPLIED\nVirtualService default/reviews\n",
+  });
+  expect(await run("apply -f -", "bad")).toMatchObject({ code: 1, err: "error: x.yaml:3: no\n" });
+  expect(bodies[0]).toBe("PUT /objects good");
+  expect(await run("apply -f nowhere.yaml")).toMatchObject({
+    code: 1,
+    err: "error: nowhere.yaml: no such file\n",
+  });
+});

@@ -1,0 +1,68 @@
+import { CommanderError, Option, Command as Parser } from "commander";
+import type { Command, Input } from "./command.ts";
+import { commands } from "./commands/index.ts";
+import { EXIT, UserError } from "./errors.ts";
+import { createOutput, type Format } from "./output.ts";
+import { stateDir } from "./state-dir.ts";
+
+export interface Terminal {
+  readonly stdout: NodeJS.WriteStream;
+  readonly env: NodeJS.ProcessEnv;
+  readonly cwd: string;
+  writeOut(text: string): void;
+  writeErr(text: string): void;
+  readStdin(): Promise<string>;
+}
+
+/** Runs one command line (without `node` and the script) and returns its exit code; never throws, never exits. */
+export async function weft(argv: readonly string[], terminal: Terminal): Promise<number> {
+  let code: number = EXIT.ok;
+  const parser = new Parser("weft")
+    .description("A service mesh on one machine or many: secure, split and see the traffic between services.")
+    .exitOverride()
+    .showHelpAfterError("(--help shows how it is used)")
+    .configureOutput({ writeOut: terminal.writeOut, writeErr: terminal.writeErr });
+  for (const command of commands) add(parser, command, terminal, (result) => (code = result));
+  try {
+    await parser.parseAsync([...argv], { from: "user" });
+    return code;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+    if (error instanceof UserError) {
+      terminal.writeErr(`error: ${error.message}\n`);
+      return error.exitCode;
+    }
+    const detail =
+      error instanceof Error ? (terminal.env["WEFT_DEBUG"] ? error.stack : error.message) : String(error);
+    terminal.writeErr(`error: unexpected: ${detail} (a bug in weft; WEFT_DEBUG=1 shows where)\n`);
+    return EXIT.failure;
+  }
+}
+
+function add(parser: Parser, command: Command, terminal: Terminal, done: (code: number) => number): void {
+  const sub = parser.command(command.name).description(command.summary);
+  for (const arg of command.args) sub.argument(arg.name, arg.help);
+  for (const option of command.options) sub.option(option.flags, option.help, option.default);
+  sub.addOption(
+    new Option("-o, --output <format>", "table, json or yaml")
+      .choices(["table", "json", "yaml"])
+      .default("table"),
+  );
+  sub.option("--mesh <name>", "which mesh of this machine", "default");
+  if (command.examples.length > 0) {
+    sub.addHelpText("after", `\nExamples:\n${command.examples.map((line) => `  $ ${line}`).join("\n")}`);
+  }
+  sub.exitOverride().action(async (...received: unknown[]) => {
+    const options = sub.opts<Record<string, string | boolean | undefined>>();
+    const input: Input = {
+      args: received.slice(0, command.args.length) as Input["args"],
+      options,
+      out: createOutput(options["output"] as Format, terminal.writeOut, terminal.stdout),
+      env: terminal.env,
+      cwd: terminal.cwd,
+      stateDir: stateDir(String(options["mesh"]), terminal.env),
+      readStdin: terminal.readStdin,
+    };
+    done(await command.run(input));
+  });
+}

@@ -1,0 +1,111 @@
+/**
+ * The backend of mesh tests: a real process-in-process server that says what it received. One port speaks HTTP/1.1
+ * (any path answers JSON), WebSocket (frames come back as they went) and, on a second port, raw TCP (bytes come back).
+ * `?status=503`, `?size=N`, `?delay=ms` and `?close=1` shape an answer.
+ */
+import { createHash } from "node:crypto";
+import { createServer as createHttp, type IncomingMessage, type ServerResponse } from "node:http";
+import { type AddressInfo, createServer as createTcp, type Socket } from "node:net";
+
+/** The JSON that an HTTP request gets back. Header names are lower case, repeated values joined with ", ". */
+export interface Echoed {
+  readonly service: string;
+  readonly method: string;
+  readonly path: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+  /** From x-forwarded-client-cert: the caller's SPIFFE id, or null for plaintext. */
+  readonly identity: string | null;
+}
+
+export interface Echo {
+  readonly httpPort: number;
+  readonly tcpPort: number;
+  /** HTTP requests that arrived, counted before they are answered. */
+  requests(): number;
+  close(): Promise<void>;
+}
+
+const WEBSOCKET_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"; // RFC 6455 section 1.3
+
+export async function startEcho(service: string, address = "127.0.0.1"): Promise<Echo> {
+  let requests = 0;
+  const sockets = new Set<Socket>();
+  const keep = (socket: Socket): void => {
+    sockets.add(socket);
+    socket.on("close", () => sockets.delete(socket)).on("error", () => socket.destroy());
+  };
+  const http = createHttp((request, response) => {
+    requests++;
+    answer(service, request, response);
+  });
+  http.on("connection", keep);
+  http.on("upgrade", (request, socket, head) => {
+    const key = request.headers["sec-websocket-key"];
+    if (key === undefined) return void socket.end("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n");
+    const accept = createHash("sha1")
+      .update(key + WEBSOCKET_GUID)
+      .digest("base64");
+    socket.write(
+      `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`,
+    );
+    if (head.length > 0) socket.write(unmask(head));
+    socket.on("data", (frame) => socket.write(unmask(frame)));
+    socket.on("end", () => socket.end());
+  });
+  const tcp = createTcp({ allowHalfOpen: true }, (socket) => {
+    keep(socket);
+    socket.pipe(socket);
+  });
+  await Promise.all(
+    [http, tcp].map((server) => new Promise<void>((done) => server.listen(0, address, done))),
+  );
+  return {
+    httpPort: (http.address() as AddressInfo).port,
+    tcpPort: (tcp.address() as AddressInfo).port,
+    requests: () => requests,
+    async close() {
+      for (const socket of sockets) socket.destroy();
+      await Promise.all([http, tcp].map((server) => new Promise((done) => server.close(done))));
+    },
+  };
+}
+
+function answer(service: string, request: IncomingMessage, response: ServerResponse): void {
+  const url = new URL(request.url ?? "/", "http://echo");
+  const chunks: Buffer[] = [];
+  request.on("data", (chunk: Buffer) => chunks.push(chunk));
+  request.on("end", () => {
+    const forwarded = String(request.headers["x-forwarded-client-cert"] ?? "");
+    const echoed: Echoed = {
+      service,
+      method: request.method ?? "",
+      path: request.url ?? "",
+      headers: Object.fromEntries(
+        Object.entries(request.headers).map(([name, value]) => [name, String(value)]),
+      ),
+      body: Buffer.concat(chunks).toString("latin1"),
+      identity: /URI=([^;,]+)/.exec(forwarded)?.[1] ?? null,
+    };
+    const size = Number(url.searchParams.get("size") ?? 0);
+    const send = (): void => {
+      if (url.searchParams.has("close")) return void request.socket.destroy();
+      response.writeHead(Number(url.searchParams.get("status") ?? 200), {
+        "content-type": "application/json",
+      });
+      response.end(size > 0 ? Buffer.alloc(size, "x") : JSON.stringify(echoed));
+    };
+    const delay = Number(url.searchParams.get("delay") ?? 0);
+    if (delay > 0) setTimeout(send, delay);
+    else send();
+  });
+}
+
+/** A client frame (masked, RFC 6455 5.3) as the server frame with the same payload; small frames in one piece only. */
+function unmask(frame: Buffer): Buffer {
+  const length = frame[1]! & 0x7f;
+  if (length > 125 || frame.length < 6 + length) return Buffer.from([0x88, 0]); // close: the test sent too much
+  const payload = Buffer.alloc(length);
+  for (let i = 0; i < length; i++) payload[i] = frame[6 + i]! ^ frame[2 + (i % 4)]!;
+  return Buffer.concat([Buffer.from([frame[0]!, length]), payload]);
+}

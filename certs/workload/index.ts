@@ -1,0 +1,6 @@
+export {
+  SecretManager,
+  type SecretManagerOptions,
+  type Sign,
+  type WorkloadSecret,
+} from "./secret-manager.ts";

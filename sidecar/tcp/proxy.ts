@@ -1,0 +1,110 @@
+import { Socket } from "node:net";
+import type { Duplex } from "node:stream";
+import { TLSSocket } from "node:tls";
+import { type Clock, systemClock } from "#lib/clock.ts";
+
+export interface TcpResult {
+  /** From downstream to upstream. */
+  readonly sentBytes: number;
+  /** From upstream to downstream. */
+  readonly receivedBytes: number;
+  readonly durationMs: number;
+  readonly reason: "closed" | "idle" | "downstream-error" | "upstream-error";
+}
+
+export interface TcpOptions {
+  /** No byte either way for this long ends both sides; 0 = never (Envoy's default is 1 h). */
+  readonly idleTimeoutMs: number;
+  readonly clock?: Clock;
+}
+
+/**
+ * Joins two streams until both directions have ended. A FIN on one side is passed on alone (half-close), a slow
+ * reader stops the other side's reading, an error on either side resets the other. `onDone` is called once.
+ * Both streams must have been made with allowHalfOpen.
+ */
+export class TcpProxy {
+  readonly #downstream: Duplex;
+  readonly #upstream: Duplex;
+  readonly #clock: Clock;
+  readonly #idleMs: number;
+  readonly #onDone: (result: TcpResult) => void;
+  readonly #startedMs: number;
+  #sent = 0;
+  #received = 0;
+  #lastMs: number;
+  #cancelIdle: (() => void) | null = null;
+  #reason: TcpResult["reason"] = "closed";
+  #open = 2;
+  #done = false;
+
+  constructor(
+    downstream: Duplex,
+    upstream: Duplex,
+    options: TcpOptions,
+    onDone: (result: TcpResult) => void,
+  ) {
+    this.#downstream = downstream;
+    this.#upstream = upstream;
+    this.#clock = options.clock ?? systemClock;
+    this.#idleMs = options.idleTimeoutMs;
+    this.#onDone = onDone;
+    this.#startedMs = this.#clock.monotonic();
+    this.#lastMs = this.#startedMs;
+    this.#pump(downstream, upstream, true);
+    this.#pump(upstream, downstream, false);
+    downstream.on("error", () => this.#fail("downstream-error"));
+    upstream.on("error", () => this.#fail("upstream-error"));
+    downstream.on("close", () => this.#closed(downstream, upstream));
+    upstream.on("close", () => this.#closed(upstream, downstream));
+    if (this.#idleMs > 0) this.#armIdle(this.#idleMs);
+  }
+
+  #pump(from: Duplex, to: Duplex, outward: boolean): void {
+    from.on("data", (chunk: Buffer) => {
+      this.#lastMs = this.#clock.monotonic();
+      if (outward) this.#sent += chunk.length;
+      else this.#received += chunk.length;
+      if (!to.write(chunk)) from.pause();
+    });
+    to.on("drain", () => from.resume());
+    from.on("end", () => to.end());
+  }
+
+  // One timer that looks at the last byte's time, not one re-armed per chunk.
+  #armIdle(ms: number): void {
+    this.#cancelIdle = this.#clock.after(ms, () => {
+      const quiet = this.#clock.monotonic() - this.#lastMs;
+      if (quiet >= this.#idleMs) this.#fail("idle");
+      else this.#armIdle(this.#idleMs - quiet);
+    });
+  }
+
+  #fail(reason: TcpResult["reason"]): void {
+    if (this.#reason === "closed") this.#reason = reason;
+    abort(this.#downstream);
+    abort(this.#upstream);
+  }
+
+  #closed(side: Duplex, other: Duplex): void {
+    // Closed before its end was read = reset: the other must not wait for bytes that never come. A clean end has
+    // already been passed on by end(), and the other side may still be sending.
+    if (!side.readableEnded || !side.writableFinished) abort(other);
+    this.#open--;
+    if (this.#open > 0 || this.#done) return;
+    this.#done = true;
+    this.#cancelIdle?.();
+    this.#onDone({
+      sentBytes: this.#sent,
+      receivedBytes: this.#received,
+      durationMs: this.#clock.monotonic() - this.#startedMs,
+      reason: this.#reason,
+    });
+  }
+}
+
+/** RST where there is a plain socket: a FIN would tell the peer that a cut stream was a complete one. */
+function abort(side: Duplex): void {
+  if (side instanceof Socket && !(side instanceof TLSSocket) && !side.destroyed) side.resetAndDestroy();
+  else side.destroy();
+}

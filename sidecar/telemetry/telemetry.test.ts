@@ -1,0 +1,115 @@
+import { expect, test } from "vitest";
+import { HttpSeries } from "./istio-metrics.ts";
+import { MetricRegistry } from "./metrics.ts";
+import {
+  decideSampling,
+  newRequestId,
+  parseB3Multi,
+  parseB3Single,
+  parseTraceparent,
+  readTraceContext,
+  writeTraceparent,
+} from "./trace-context.ts";
+
+const T = "0af7651916cd43dd8448eb211c80319c";
+const S = "b7ad6b7169203331";
+
+test("histograms are cumulative in the text, labels are escaped", () => {
+  const registry = new MetricRegistry();
+  const h = registry.histogram("d_ms", "x", [["a", 'q"\n\\']], [1, 5]);
+  h.observe(1);
+  h.observe(3);
+  h.observe(9);
+  expect(registry.text()).toContain(
+    [
+      'd_ms_bucket{a="q\\"\\n\\\\",le="1"} 1',
+      'd_ms_bucket{a="q\\"\\n\\\\",le="5"} 2',
+      'd_ms_bucket{a="q\\"\\n\\\\",le="+Inf"} 3',
+      'd_ms_sum{a="q\\"\\n\\\\"} 13',
+      'd_ms_count{a="q\\"\\n\\\\"} 3',
+    ].join("\n"),
+  );
+});
+
+test("a full family folds new label sets into one series", () => {
+  const registry = new MetricRegistry(2);
+  for (let n = 0; n < 5; n++) registry.counter("c", "x", [["n", `${n}`]]).inc();
+  expect([...registry.values()].filter(([name]) => name.startsWith("c"))).toHaveLength(3);
+  expect(registry.overflow.value).toBe(3);
+});
+
+test("istio_requests_total carries Istio's labels", () => {
+  const registry = new MetricRegistry();
+  const subject = {
+    reporter: "destination",
+    sourceWorkload: "productpage-v1",
+    sourceNamespace: "default",
+    sourcePrincipal: "spiffe://cluster.local/ns/default/sa/p",
+    sourceApp: "productpage",
+    sourceVersion: "v1",
+    destinationWorkload: "reviews-v1",
+    destinationNamespace: "default",
+    destinationPrincipal: "",
+    destinationApp: "reviews",
+    destinationVersion: "v1",
+    destinationService: "reviews.default.svc.cluster.local",
+    destinationServiceName: "reviews",
+    connectionSecurityPolicy: "mutual_tls",
+  } as const;
+  const series = new HttpSeries(registry, subject);
+  series.of(200, "-").record(3, 0, 10);
+  series.of(503, "UH").record(1, 0, 0);
+  expect(series.of(200, "")).toBe(series.of(200, "-"));
+  const text = registry.text();
+  expect(text).toMatch(
+    /istio_requests_total\{reporter="destination".*response_code="200".*response_flags="-"\} 1/,
+  );
+  expect(text).toMatch(/istio_requests_total\{.*response_code="503".*response_flags="UH"\} 1/);
+});
+
+test("W3C: valid, future version, and every malformed shape refused", () => {
+  expect(parseTraceparent(`00-${T}-${S}-01`)).toEqual({
+    traceId: T,
+    parentSpanId: S,
+    sampled: true,
+    state: "",
+  });
+  expect(parseTraceparent(`cc-${T}-${S}-00-what`)?.sampled).toBe(false);
+  for (const bad of [
+    `ff-${T}-${S}-01`,
+    `00-${T}-${S}-01-x`,
+    `00-${"0".repeat(32)}-${S}-01`,
+    `00-${T}-${"0".repeat(16)}-01`,
+    `00-${T.toUpperCase()}-${S}-01`,
+    `00-${T}-${S}`,
+  ])
+    expect(parseTraceparent(bad), bad).toBeNull();
+  expect(parseTraceparent(writeTraceparent(T, S, false))?.sampled).toBe(false);
+});
+
+test("B3 single and multi, short trace ids widened", () => {
+  expect(parseB3Single(`${S}-${S}-d`)).toEqual({
+    traceId: S.padStart(32, "0"),
+    parentSpanId: S,
+    sampled: true,
+    state: "",
+  });
+  expect(parseB3Single(`${T}-${S}`)?.sampled).toBeNull();
+  expect(parseB3Single("0")).toBeNull();
+  expect(parseB3Multi(T, S, "0", "")?.sampled).toBe(false);
+  expect(parseB3Multi(T, S, "", "1")?.sampled).toBe(true);
+  expect(parseB3Multi(T, "zz", "", "")).toBeNull();
+});
+
+test("W3C wins over B3; an incoming decision stands", () => {
+  const headers: Record<string, string> = { traceparent: `00-${T}-${S}-00`, b3: `${S}-${S}-1` };
+  const context = readTraceContext((name) => headers[name] ?? "");
+  expect(context?.traceId).toBe(T);
+  expect(decideSampling(context, 100)).toBe(false);
+  expect(decideSampling(null, 50, () => 0.49)).toBe(true);
+  expect(decideSampling(null, 50, () => 0.5)).toBe(false);
+});
+
+test("request ids are version 4 UUIDs", () => {
+  expect(newRequestId()).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+});

@@ -1,0 +1,12 @@
+import { podTemplate } from "../pod/spec.ts";
+import { type Infer, int, labels, object, required } from "../schema.ts";
+
+export const deploymentSpec = object(
+  {
+    replicas: int(),
+    selector: required(object({ matchLabels: labels }, { open: true })),
+    template: required(podTemplate),
+  },
+  { open: true },
+);
+export type DeploymentSpec = Infer<typeof deploymentSpec>;

@@ -1,0 +1,33 @@
+import { type Infer, labels, list, object, oneOf, port, required, str } from "../schema.ts";
+
+/** gateway.networking.k8s.io Gateway. Its proxies carry the label gateway.networking.k8s.io/gateway-name. */
+export const kubeGatewaySpec = object(
+  {
+    gatewayClassName: required(str),
+    listeners: required(
+      list(
+        object(
+          {
+            name: required(str),
+            hostname: str,
+            port: required(port),
+            protocol: required(oneOf("HTTP")),
+            allowedRoutes: object({
+              namespaces: object({ from: oneOf("Same", "All"), selector: object({ matchLabels: labels }) }),
+              kinds: list(object({ group: str, kind: required(str) })),
+            }),
+          },
+          { later: ["tls"] },
+        ),
+      ),
+    ),
+  },
+  { later: ["addresses", "infrastructure", "allowedListeners", "tls", "backendTLS"] },
+);
+export type KubeGatewaySpec = Infer<typeof kubeGatewaySpec>;
+
+export const gatewayClassSpec = object(
+  { controllerName: required(str), description: str },
+  { later: ["parametersRef"] },
+);
+export type GatewayClassSpec = Infer<typeof gatewayClassSpec>;

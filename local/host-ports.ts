@@ -1,0 +1,115 @@
+import { connect, createServer, type Server, type Socket } from "node:net";
+import { list, PlatformError, type PlatformObject, place, record, stringMap } from "./object.ts";
+import type { Pod } from "./pod.ts";
+
+/** LoadBalancer ports on 127.0.0.1: what a cloud's load balancer is for a cluster. */
+export class HostPorts {
+  readonly #servers = new Map<
+    number,
+    { server: Server; service: string; targets: () => { host: string; port: number }[] }
+  >();
+  readonly #sockets = new Set<Socket>();
+
+  get open(): { port: number; service: string }[] {
+    return [...this.#servers].map(([port, { service }]) => ({ port, service }));
+  }
+
+  /** Opens and closes listeners until they match; a port in use is an error and leaves the others as they were. */
+  async update(objects: readonly PlatformObject[], pods: () => readonly Pod[]): Promise<void> {
+    const wanted = new Map<
+      number,
+      { object: PlatformObject; target: unknown; selector: Readonly<Record<string, string>> }
+    >();
+    for (const object of objects) {
+      const spec = record(object.spec);
+      if (object.kind !== "Service" || spec["type"] !== "LoadBalancer") continue;
+      for (const port of list(spec["ports"])) {
+        const number = Number(port["port"]);
+        const other = wanted.get(number);
+        if (other !== undefined)
+          throw new PlatformError(
+            `${place(object)}: port ${number} is also opened by ${place(other.object)}: give one of them another port`,
+          );
+        wanted.set(number, {
+          object,
+          target: port["targetPort"] ?? number,
+          selector: stringMap(spec["selector"]),
+        });
+      }
+    }
+    for (const [port, { server }] of this.#servers) {
+      if (wanted.has(port)) continue;
+      server.close();
+      this.#servers.delete(port);
+    }
+    for (const [port, { object, target, selector }] of wanted) {
+      const ns = object.metadata.namespace ?? "default";
+      const targets = (): { host: string; port: number }[] =>
+        pods()
+          .filter(
+            (p) =>
+              p.ready &&
+              p.template.namespace === ns &&
+              Object.entries(selector).every(([k, v]) => p.template.labels[k] === v),
+          )
+          .map((p) => ({
+            host: p.template.inject ? p.address.podIp : p.address.appIp,
+            port: p.template.ports.find((x) => x.name === target)?.containerPort ?? Number(target),
+          }));
+      const entry = this.#servers.get(port);
+      if (entry !== undefined) entry.targets = targets;
+      else await this.#listen(port, object, targets);
+    }
+  }
+
+  #listen(
+    port: number,
+    object: PlatformObject,
+    targets: () => { host: string; port: number }[],
+  ): Promise<void> {
+    let turn = 0;
+    const server = createServer({ allowHalfOpen: true }, (socket) => {
+      const ready = this.#servers.get(port)?.targets() ?? [];
+      const target = ready[turn++ % Math.max(1, ready.length)];
+      this.#track(socket);
+      if (target === undefined) return void socket.resetAndDestroy();
+      const upstream = connect({ ...target, allowHalfOpen: true });
+      this.#track(upstream);
+      socket.pipe(upstream);
+      upstream.pipe(socket);
+      socket.on("close", () => upstream.destroy());
+      upstream.on("close", () => socket.destroy());
+    });
+    return new Promise((resolve, reject) => {
+      server.once("error", (error: NodeJS.ErrnoException) => {
+        const why = error.code === "EADDRINUSE" ? "is in use" : `cannot be opened (${error.message})`;
+        reject(
+          new PlatformError(
+            `${place(object)}: port 127.0.0.1:${port} ${why}; stop what uses it or change the Service's port`,
+          ),
+        );
+      });
+      server.listen(port, "127.0.0.1", () => {
+        this.#servers.set(port, {
+          server,
+          service: `${object.metadata.namespace ?? "default"}/${object.metadata.name}`,
+          targets,
+        });
+        resolve();
+      });
+    });
+  }
+
+  #track(socket: Socket): void {
+    socket.setNoDelay(true);
+    this.#sockets.add(socket);
+    socket.on("error", () => socket.destroy());
+    socket.on("close", () => this.#sockets.delete(socket));
+  }
+
+  close(): void {
+    for (const { server } of this.#servers.values()) server.close();
+    for (const socket of this.#sockets) socket.destroy();
+    this.#servers.clear();
+  }
+}

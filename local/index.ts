@@ -1,0 +1,11 @@
+export type { Mode } from "./mode.ts";
+export { PlatformError, type PlatformObject } from "./object.ts";
+export {
+  type Platform,
+  type PlatformOptions,
+  type PlatformStatus,
+  type PodStatus,
+  runningSupervisor,
+  startPlatform,
+  stopRunning,
+} from "./platform.ts";

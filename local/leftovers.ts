@@ -1,0 +1,55 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { setTimeout as delay } from "node:timers/promises";
+
+/** Marks every process of a mesh in its environment, so that a new start finds what a killed one left behind. */
+export const MARK = "WEFT_MESH_STATE";
+
+/** Start time in clock ticks since boot (proc(5), field 22): with the pid it names one process for ever. Undefined: no such process. */
+export function startTime(pid: number): string | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    // The command name may hold spaces and parentheses: fields are counted from the last one.
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    return fields[0] === "Z" ? undefined : fields[19];
+  } catch {
+    return undefined;
+  }
+}
+
+/** Kills (SIGKILL) all processes of the mesh at `stateDir` and returns their pids when they are gone. */
+export async function killLeftovers(
+  stateDir: string,
+  spare: ReadonlySet<number> = new Set(),
+): Promise<number[]> {
+  const found = meshProcesses(stateDir).filter((pid) => pid !== process.pid && !spare.has(pid));
+  for (const pid of found) {
+    try {
+      process.kill(pid, "SIGKILL");
+    } catch {
+      // Gone in the meantime.
+    }
+  }
+  const deadline = performance.now() + 5_000;
+  while (found.some((pid) => startTime(pid) !== undefined) && performance.now() < deadline) await delay(10);
+  return found;
+}
+
+export function meshProcesses(stateDir: string): number[] {
+  const mark = `${MARK}=${stateDir}`;
+  const pids: number[] = [];
+  let entries: string[] = [];
+  try {
+    entries = readdirSync("/proc");
+  } catch {
+    // Not Linux: the state file alone must do.
+  }
+  for (const entry of entries) {
+    if (!/^\d+$/.test(entry)) continue;
+    try {
+      if (readFileSync(`/proc/${entry}/environ`, "utf8").split("\0").includes(mark)) pids.push(Number(entry));
+    } catch {
+      // Another user's process, or gone.
+    }
+  }
+  return pids;
+}

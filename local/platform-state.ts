@@ -1,0 +1,107 @@
+import type { PodAddress } from "./addresses.ts";
+import { list, type PlatformObject, record } from "./object.ts";
+import type { PodTemplate } from "./spec.ts";
+import { writeAtomic } from "./tokens.ts";
+
+export interface PodFacts {
+  readonly name: string;
+  readonly template: PodTemplate;
+  readonly address: PodAddress;
+  readonly ready: boolean;
+}
+
+/** A Service has a virtual address unless it is headless or only a name. */
+export function virtualServices(objects: readonly PlatformObject[]): PlatformObject[] {
+  return objects.filter((o) => {
+    const spec = record(o.spec);
+    return o.kind === "Service" && spec["clusterIP"] !== "None" && spec["type"] !== "ExternalName";
+  });
+}
+
+/** What the platform tells the control plane, in Kubernetes' own shapes: a v1 List of Pods and IPAddresses. */
+export function platformState(
+  mode: "explicit" | "transparent",
+  pods: readonly PodFacts[],
+  vips: ReadonlyMap<string, string>,
+): object {
+  return {
+    apiVersion: "v1",
+    kind: "List",
+    items: [
+      ...pods.map((pod) => podObject(mode, pod)),
+      ...[...vips].map(([key, ip]) => ({
+        apiVersion: "networking.k8s.io/v1",
+        kind: "IPAddress",
+        metadata: { name: ip },
+        spec: { parentRef: { resource: "services", namespace: key.split("/")[0], name: key.split("/")[1] } },
+      })),
+    ],
+  };
+}
+
+function podObject(mode: "explicit" | "transparent", { name, template, address, ready }: PodFacts): object {
+  return {
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: {
+      name,
+      namespace: template.namespace,
+      labels: { ...template.labels, ...(template.inject ? { "security.istio.io/tlsMode": "istio" } : {}) },
+      annotations: {
+        ...template.annotations,
+        "weft.dev/mode": mode,
+        ...(mode === "explicit"
+          ? { "weft.dev/app-address": address.appIp, "weft.dev/service-prefix": address.servicePrefix }
+          : {}),
+      },
+      ownerReferences:
+        template.ownerKind === "Pod"
+          ? []
+          : [{ apiVersion: "apps/v1", kind: "Deployment", name: template.workload }],
+    },
+    spec: {
+      serviceAccountName: template.serviceAccount,
+      containers: [{ name: "main", ports: template.ports }],
+    },
+    status: {
+      phase: "Running",
+      podIP: address.podIp,
+      conditions: [{ type: "Ready", status: ready ? "True" : "False" }],
+    },
+  };
+}
+
+/** Writes only what changed, so that the control plane is not woken for nothing. */
+export class PlatformFile {
+  readonly #file: string;
+  #last = "";
+
+  constructor(file: string) {
+    this.#file = file;
+  }
+  write(state: object): void {
+    const text = JSON.stringify(state, undefined, 1);
+    if (text === this.#last) return;
+    writeAtomic(this.#file, text);
+    this.#last = text;
+  }
+}
+
+/** The environment that Kubernetes gives for each Service of the pod's namespace, seen through the pod's own addresses. */
+export function serviceEnvironment(
+  namespace: string,
+  services: readonly PlatformObject[],
+  addressOf: (key: string) => string | undefined,
+): Record<string, string> {
+  const env: Record<string, string> = {};
+  for (const service of services) {
+    if ((service.metadata.namespace ?? "default") !== namespace) continue;
+    const address = addressOf(`${namespace}/${service.metadata.name}`);
+    const port = list(record(service.spec)["ports"])[0]?.["port"];
+    if (address === undefined || port === undefined) continue;
+    const name = service.metadata.name.toUpperCase().replaceAll("-", "_");
+    env[`${name}_SERVICE_HOST`] = address;
+    env[`${name}_SERVICE_PORT`] = String(port);
+  }
+  return env;
+}

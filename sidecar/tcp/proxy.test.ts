@@ -10,7 +10,10 @@ afterEach(() => {
 });
 
 async function serve(onSocket: (socket: Socket) => void): Promise<number> {
-  const server = createServer({ allowHalfOpen: true }, onSocket).listen(0, "127.0.0.1");
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    socket.on("error", () => {});
+    onSocket(socket);
+  }).listen(0, "127.0.0.1");
   servers.push(server);
   await once(server, "listening");
   return (server.address() as { port: number }).port;
@@ -25,6 +28,7 @@ async function through(app: (socket: Socket) => void, options: TcpOptions = { id
   });
   const client = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
   await once(client, "connect");
+  client.on("error", () => {});
   return { client, result: result.promise };
 }
 
@@ -78,9 +82,10 @@ test("backpressure: a reader that stops stops the writer", async () => {
 test("a reset on one side ends the other", async () => {
   const { client, result } = await through((s) => s.on("data", () => s.resetAndDestroy()));
   client.on("error", () => {});
+  client.resume();
   client.write("x");
-  await once(client, "close");
   expect((await result).reason).toBe("upstream-error");
+  await expect.poll(() => client.destroyed).toBe(true);
 });
 
 test("idle timeout counts from the last byte", async () => {

@@ -1,0 +1,5 @@
+export { KINDS, type KindKey, type SpecOf } from "./kinds.ts";
+export { isKind, type Loaded, type LoadResult, load } from "./load.ts";
+export { resolve } from "./resolve.ts";
+export type { Issue } from "./schema.ts";
+export * from "./world.ts";

@@ -1,0 +1,245 @@
+import type { HeaderMatchIr, RouteMatchIr, StringMatchIr } from "#ir/match.ts";
+import type { HeaderChangeIr, RetryIr, RouteActionIr, RouteIr, WeightedClusterIr } from "#ir/route.ts";
+import { findService, fullHost } from "../host.ts";
+import type { Loaded } from "../load.ts";
+import { objectsOf, selects, type World } from "../world.ts";
+import type { DestinationSpec, HeadersSpec, HttpMatchSpec, HttpRouteSpec, StringMatchSpec } from "./spec.ts";
+
+export type VirtualService = Loaded<"networking.istio.io/VirtualService">;
+
+/** Who asks: the port being addressed, the gateways of the listener ("mesh" for sidecars), the client. */
+export interface RouteContext {
+  readonly port: number;
+  readonly gateway: string;
+  readonly namespace: string;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+// Envoy's safe set: nothing here repeats a request that an application may have seen (Istio retry.go).
+const SAFE = ["connect-failure", "refused-stream", "unavailable", "cancelled", "retriable-status-codes"];
+export const DEFAULT_RETRY: RetryIr = {
+  attempts: 2,
+  perTryTimeoutMs: null,
+  on: SAFE,
+  statusCodes: [],
+  backoffBaseMs: null,
+  avoidPreviousHosts: true,
+  otherLocalities: false,
+};
+export const ANY_MATCH: RouteMatchIr = { path: null, ignorePathCase: false, headers: [], query: [] };
+
+/** "ns/name" of the gateways that a VirtualService binds; "mesh" stays. */
+export function gatewayNames(names: readonly string[] | undefined, namespace: string): string[] {
+  return (names ?? ["mesh"]).map((n) => (n === "mesh" || n.includes("/") ? n : `${namespace}/${n}`));
+}
+
+export function resolveHttpRoutes(world: World, vs: VirtualService, context: RouteContext): RouteIr[] {
+  const routes: RouteIr[] = [];
+  for (const [i, route] of (vs.spec.http ?? []).entries()) {
+    const matches = route.match && route.match.length > 0 ? route.match : [null];
+    for (const [j, match] of matches.entries()) {
+      if (match !== null && !concerns(match, vs, context)) continue;
+      const line = match === null ? vs.line(["spec", "http", i]) : vs.line(["spec", "http", i, "match", j]);
+      const ir = matchIr(match);
+      if (route.delegate) routes.push(...delegated(world, vs, route, ir, context));
+      else routes.push(routeIr(world, vs, route, match, ir, line, context));
+    }
+    // What stands behind a catch-all can never be reached; istiod stops here as well.
+    if (routes.some((r) => isCatchAll(r.match))) break;
+  }
+  return routes;
+}
+
+function isCatchAll(m: RouteMatchIr): boolean {
+  return (
+    (m.path === null || (m.path.kind === "prefix" && m.path.value === "/")) &&
+    m.headers.length + m.query.length === 0
+  );
+}
+
+function concerns(match: HttpMatchSpec, vs: VirtualService, context: RouteContext): boolean {
+  if (match.port !== undefined && match.port !== context.port) return false;
+  if (match.sourceNamespace !== undefined && match.sourceNamespace !== context.namespace) return false;
+  if (match.sourceLabels !== undefined && !selects(match.sourceLabels, context.labels)) return false;
+  return !match.gateways || gatewayNames(match.gateways, vs.namespace).includes(context.gateway);
+}
+
+function stringIr(m: StringMatchSpec): StringMatchIr {
+  if (m.exact !== undefined) return { kind: "exact", value: m.exact };
+  if (m.prefix !== undefined) return { kind: "prefix", value: m.prefix };
+  if (m.regex !== undefined) return { kind: "regex", value: m.regex };
+  return { kind: "present" };
+}
+
+function matchIr(match: HttpMatchSpec | null): RouteMatchIr {
+  if (match === null) return ANY_MATCH;
+  const headers: HeaderMatchIr[] = [];
+  const add = (name: string, m: StringMatchSpec | undefined, invert = false): void => {
+    if (m !== undefined)
+      headers.push({ name: name.toLowerCase(), match: stringIr(m), invert, ignoreCase: false });
+  };
+  add(":method", match.method);
+  add(":authority", match.authority);
+  add(":scheme", match.scheme);
+  for (const [name, m] of Object.entries(match.headers ?? {})) add(name, m);
+  for (const [name, m] of Object.entries(match.withoutHeaders ?? {})) add(name, m, true);
+  const uri = match.uri === undefined ? null : stringIr(match.uri);
+  return {
+    path: uri === null || uri.kind === "present" || uri.kind === "suffix" ? null : uri,
+    ignorePathCase: match.ignoreUriCase ?? false,
+    headers,
+    query: Object.entries(match.queryParams ?? {}).map(([name, m]) => ({ name, match: stringIr(m) })),
+  };
+}
+
+function headerIr(h: NonNullable<HeadersSpec["request"]> | undefined): HeaderChangeIr | null {
+  if (h === undefined) return null;
+  return { set: Object.entries(h.set ?? {}), add: Object.entries(h.add ?? {}), remove: h.remove ?? [] };
+}
+
+/** The port may be left out when the service has only one; else the port that was dialled. */
+export function destinationIr(world: World, d: DestinationSpec, namespace: string, dialled: number) {
+  const host = fullHost(d.host, namespace, world);
+  const ports = findService(world, host)?.ports ?? [];
+  const port = d.port?.number ?? (ports.length === 1 ? ports[0]!.number : dialled);
+  return { host, port, subset: d.subset ?? "" };
+}
+
+export function weighted(
+  world: World,
+  route: NonNullable<HttpRouteSpec["route"]>,
+  namespace: string,
+  port: number,
+): WeightedClusterIr[] {
+  const all = route.map((r) => ({
+    cluster: destinationIr(world, r.destination, namespace, port),
+    weight: route.length === 1 ? 1 : (r.weight ?? 0),
+    requestHeaders: headerIr(r.headers?.request),
+    responseHeaders: headerIr(r.headers?.response),
+  }));
+  return all.filter((d) => d.weight > 0);
+}
+
+function routeIr(
+  world: World,
+  vs: VirtualService,
+  route: HttpRouteSpec,
+  match: HttpMatchSpec | null,
+  ir: RouteMatchIr,
+  line: number,
+  context: RouteContext,
+): RouteIr {
+  const abort = route.fault?.abort;
+  const delay = route.fault?.delay;
+  return {
+    name: [route.name, match?.name].filter(Boolean).join("."),
+    match: ir,
+    action: action(world, vs, route, ir, context),
+    requestHeaders: headerIr(route.headers?.request),
+    responseHeaders: headerIr(route.headers?.response),
+    fault: route.fault
+      ? {
+          delay: delay ? { ms: delay.fixedDelay, percent: delay.percentage?.value ?? 100 } : null,
+          abort:
+            abort?.httpStatus !== undefined
+              ? { kind: "http", status: abort.httpStatus, percent: abort.percentage?.value ?? 100 }
+              : null,
+        }
+      : null,
+    cors: null,
+    source: { ...vs.source, line },
+  };
+}
+
+function action(
+  world: World,
+  vs: VirtualService,
+  r: HttpRouteSpec,
+  ir: RouteMatchIr,
+  context: RouteContext,
+): RouteActionIr {
+  if (r.redirect)
+    return {
+      kind: "redirect",
+      path: r.redirect.uri === undefined ? null : { kind: "full", value: r.redirect.uri },
+      host: r.redirect.authority ?? null,
+      port: r.redirect.port ?? null,
+      scheme: r.redirect.scheme ?? null,
+      status: r.redirect.redirectCode ?? 301,
+    };
+  if (r.directResponse)
+    return { kind: "respond", status: r.directResponse.status, body: r.directResponse.body?.string ?? "" };
+  const destinations = weighted(world, r.route ?? [], vs.namespace, context.port);
+  if (destinations.length === 0) return { kind: "respond", status: 503, body: "" };
+  const regex = r.rewrite?.uriRegexRewrite;
+  const uri = r.rewrite?.uri;
+  return {
+    kind: "forward",
+    destinations,
+    rewritePath: regex
+      ? { kind: "regex", pattern: regex.match, substitution: regex.rewrite }
+      : uri === undefined
+        ? null
+        : { kind: ir.path === null || ir.path.kind === "prefix" ? "prefix" : "full", value: uri },
+    rewriteHost: r.rewrite?.authority ?? null,
+    timeoutMs: r.timeout ?? 0,
+    retry: retryIr(r.retries),
+    mirrors: [],
+  };
+}
+
+export function retryIr(r: HttpRouteSpec["retries"]): RetryIr | null {
+  if (r === undefined) return DEFAULT_RETRY;
+  if (r.attempts === 0) return null;
+  const tokens =
+    r.retryOn === undefined || r.retryOn === "" ? SAFE : r.retryOn.split(",").map((t) => t.trim());
+  const codes = tokens.filter((t) => /^\d{3}$/.test(t)).map(Number);
+  const on = tokens.filter((t) => !/^\d{3}$/.test(t));
+  return {
+    attempts: r.attempts ?? 2,
+    perTryTimeoutMs: r.perTryTimeout ?? null,
+    on: codes.length > 0 && !on.includes("retriable-status-codes") ? [...on, "retriable-status-codes"] : on,
+    statusCodes: codes,
+    backoffBaseMs: r.backoff ?? null,
+    avoidPreviousHosts: r.retryIgnorePreviousHosts ?? true,
+    otherLocalities: r.retryRemoteLocalities ?? false,
+  };
+}
+
+/** The delegate's routes, each narrowed by the root's match. Paths that cannot both hold drop the route. */
+function delegated(
+  world: World,
+  root: VirtualService,
+  route: HttpRouteSpec,
+  outer: RouteMatchIr,
+  context: RouteContext,
+): RouteIr[] {
+  const ns = route.delegate!.namespace ?? root.namespace;
+  const target = objectsOf(world, "networking.istio.io/VirtualService").find(
+    (v) => v.name === route.delegate!.name && v.namespace === ns,
+  );
+  // A delegate may not delegate again (Istio): this also ends cycles.
+  if (!target || (target.spec.http ?? []).some((h) => h.delegate)) return [];
+  return resolveHttpRoutes(world, target, context).flatMap((inner) => {
+    const a = outer.path;
+    const b = inner.match.path;
+    const path =
+      b === null
+        ? a
+        : a === null || (a.kind === "prefix" && b.kind !== "regex" && b.value.startsWith(a.value))
+          ? b
+          : undefined;
+    if (path === undefined) return [];
+    return [
+      {
+        ...inner,
+        match: {
+          path,
+          ignorePathCase: outer.ignorePathCase || inner.match.ignorePathCase,
+          headers: [...outer.headers, ...inner.match.headers],
+          query: [...outer.query, ...inner.match.query],
+        },
+      },
+    ];
+  });
+}

@@ -1,0 +1,109 @@
+/** What a stock Envoy is started with: the same shape as pilot-agent's envoy_bootstrap.json, less its Istio extensions. */
+import { readFileSync } from "node:fs";
+import type { Bootstrap, ListenAddress } from "../bootstrap.ts";
+
+type Json = Record<string, unknown>;
+
+const http2 = {
+  "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+    "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+    explicit_http_config: { http2_protocol_options: {} },
+  },
+};
+
+const address = (at: ListenAddress): Json =>
+  at.kind === "unix"
+    ? { pipe: { path: at.path, mode: 0o600 } }
+    : { socket_address: { address: at.host, port_value: at.port } };
+
+function cluster(name: string, endpoint: Json, more: Json = {}): Json {
+  return {
+    name,
+    type: "pipe" in endpoint ? "STATIC" : "STRICT_DNS",
+    connect_timeout: "1s",
+    load_assignment: {
+      cluster_name: name,
+      endpoints: [{ lb_endpoints: [{ endpoint: { address: endpoint } }] }],
+    },
+    typed_extension_protocol_options: http2,
+    ...more,
+  };
+}
+
+function discoveryCluster(discovery: Bootstrap["discovery"]): Json {
+  if (discovery.address.startsWith("unix:"))
+    return cluster("xds-grpc", { pipe: { path: discovery.address.slice("unix:".length) } });
+  const tls = discovery.address.startsWith("tls://");
+  const hostPort = tls ? discovery.address.slice("tls://".length) : discovery.address;
+  const colon = hostPort.lastIndexOf(":");
+  const host = hostPort.slice(0, colon).replace(/^\[|\]$/g, "");
+  const at = { socket_address: { address: host, port_value: Number(hostPort.slice(colon + 1)) } };
+  if (!tls) return cluster("xds-grpc", at);
+  return cluster("xds-grpc", at, {
+    transport_socket: {
+      name: "envoy.transport_sockets.tls",
+      typed_config: {
+        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+        sni: host,
+        common_tls_context: {
+          validation_context: {
+            trusted_ca: { filename: discovery.rootCert ?? "/etc/ssl/certs/ca-certificates.crt" },
+            match_typed_subject_alt_names: [{ san_type: "DNS", matcher: { exact: host } }],
+          },
+        },
+      },
+    },
+  });
+}
+
+/** The bootstrap as proto3 JSON. It carries the token: write it 0600. Throws when the token cannot be read. */
+export function envoyBootstrap(config: Bootstrap): Json {
+  if (config.sds === null || config.sds.kind !== "unix")
+    throw new Error("sds must be unix:/path when the proxy is Envoy");
+  const token =
+    config.discovery.tokenFile === null ? undefined : readFileSync(config.discovery.tokenFile, "utf8").trim();
+  const { subZone, ...locality } = config.node.locality;
+  return {
+    node: {
+      id: config.node.id,
+      cluster: config.node.cluster,
+      metadata: config.node.metadata,
+      locality: { ...locality, ...(subZone === undefined ? {} : { sub_zone: subZone }) },
+    },
+    admin: { address: address(config.admin) },
+    dynamic_resources: {
+      ads_config: {
+        api_type: "DELTA_GRPC",
+        transport_api_version: "V3",
+        set_node_on_first_message_only: true,
+        grpc_services: [
+          {
+            envoy_grpc: { cluster_name: "xds-grpc" },
+            ...(token === undefined
+              ? {}
+              : { initial_metadata: [{ key: "authorization", value: `Bearer ${token}` }] }),
+          },
+        ],
+      },
+      cds_config: { ads: {}, initial_fetch_timeout: "0s", resource_api_version: "V3" },
+      lds_config: { ads: {}, initial_fetch_timeout: "0s", resource_api_version: "V3" },
+    },
+    static_resources: {
+      clusters: [
+        discoveryCluster(config.discovery),
+        cluster("sds-grpc", { pipe: { path: config.sds.path } }),
+      ],
+    },
+    layered_runtime: {
+      layers: [
+        {
+          name: "weft",
+          static_layer: {
+            "re2.max_program_size.error_level": 32768,
+            "overload.global_downstream_max_connections": 50000,
+          },
+        },
+      ],
+    },
+  };
+}

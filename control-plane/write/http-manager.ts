@@ -1,0 +1,108 @@
+import type { WorkloadIr } from "#ir/index.ts";
+import { FileAccessLogSchema } from "#xds/gen/envoy/extensions/access_loggers/file/v3/file_pb.js";
+import { CorsSchema } from "#xds/gen/envoy/extensions/filters/http/cors/v3/cors_pb.js";
+import { HTTPFaultSchema } from "#xds/gen/envoy/extensions/filters/http/fault/v3/fault_pb.js";
+import { FilterConfigSchema as GrpcStatsSchema } from "#xds/gen/envoy/extensions/filters/http/grpc_stats/v3/config_pb.js";
+import { RouterSchema } from "#xds/gen/envoy/extensions/filters/http/router/v3/router_pb.js";
+import { HttpConnectionManagerSchema } from "#xds/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js";
+import { UuidRequestIdConfigSchema } from "#xds/gen/envoy/extensions/request_id/uuid/v3/uuid_pb.js";
+import { rbacFilters } from "./authorization.ts";
+import type { WriteContext } from "./context.ts";
+import { extension, type Json } from "./resource.ts";
+import { tracing } from "./tracing.ts";
+
+export type HttpManagerUse =
+  | {
+      readonly direction: "outbound";
+      readonly stat: string;
+      readonly table: string;
+      readonly absolute: boolean;
+    }
+  | { readonly direction: "gateway"; readonly stat: string; readonly table: string }
+  | {
+      readonly direction: "inbound";
+      readonly stat: string;
+      readonly cluster: string;
+      readonly servicePort: number;
+    };
+
+/** The HTTP connection manager as istiod fills it (XDS.md 1.5). */
+export function httpManager(context: WriteContext, ir: WorkloadIr, use: HttpManagerUse): Json {
+  const inbound = use.direction === "inbound";
+  return extension("envoy.filters.network.http_connection_manager", HttpConnectionManagerSchema, {
+    stat_prefix: use.stat,
+    codec_type: "AUTO",
+    ...(inbound ? inboundPart(use.cluster, use.servicePort) : { rds: rds(use.table) }),
+    ...(use.direction === "outbound" && use.absolute
+      ? { http_protocol_options: { allow_absolute_url: true } }
+      : {}),
+    ...(use.direction === "gateway"
+      ? {
+          use_remote_address: true,
+          server_name: "istio-envoy",
+          forward_client_cert_details: "SANITIZE_SET",
+          set_current_client_cert_details: { subject: true, cert: true, dns: true, uri: true },
+        }
+      : { use_remote_address: false }),
+    http_filters: [
+      ...(inbound ? rbacFilters(ir.authorization, true) : []),
+      extension("envoy.filters.http.grpc_stats", GrpcStatsSchema, { emit_filter_state: true }),
+      extension("envoy.filters.http.fault", HTTPFaultSchema),
+      extension("envoy.filters.http.cors", CorsSchema),
+      extension("envoy.filters.http.router", RouterSchema),
+    ],
+    upgrade_configs: [{ upgrade_type: "websocket" }],
+    stream_idle_timeout: "0s",
+    normalize_path: true,
+    path_with_escaped_slashes_action: "KEEP_UNCHANGED",
+    proxy_100_continue: true,
+    request_id_extension: {
+      typed_config: extension("", UuidRequestIdConfigSchema, { use_request_id_for_trace_sampling: true })
+        .typed_config as Json,
+    },
+    ...tracing(context, ir),
+    access_log: accessLog(context),
+  });
+}
+
+function rds(table: string): Json {
+  return {
+    config_source: { ads: {}, initial_fetch_timeout: "0s", resource_api_version: "V3" },
+    route_config_name: table,
+  };
+}
+
+function inboundPart(cluster: string, servicePort: number): Json {
+  return {
+    server_name: "istio-envoy",
+    forward_client_cert_details: "APPEND_FORWARD",
+    set_current_client_cert_details: { subject: true, dns: true, uri: true },
+    route_config: {
+      name: cluster,
+      validate_clusters: false,
+      virtual_hosts: [
+        {
+          name: `inbound|http|${servicePort}`,
+          domains: ["*"],
+          routes: [
+            {
+              name: "default",
+              match: { prefix: "/" },
+              route: {
+                cluster,
+                timeout: "0s",
+                max_stream_duration: { max_stream_duration: "0s", grpc_timeout_header_max: "0s" },
+              },
+              decorator: { operation: `${cluster}/*` },
+            },
+          ],
+        },
+      ],
+    },
+  };
+}
+
+export function accessLog(context: WriteContext): Json[] {
+  if (!context.accessLog) return [];
+  return [extension("envoy.access_loggers.file", FileAccessLogSchema, { path: "/dev/stdout" })];
+}

@@ -1,0 +1,321 @@
+import type {
+  GatewayListenerIr,
+  InboundPortIr,
+  MtlsMode,
+  Protocol,
+  TcpServiceIr,
+  WeightedClusterIr,
+  WorkloadIr,
+} from "#ir/index.ts";
+import { ListenerSchema } from "#xds/gen/envoy/config/listener/v3/listener_pb.js";
+import { HttpInspectorSchema } from "#xds/gen/envoy/extensions/filters/listener/http_inspector/v3/http_inspector_pb.js";
+import { OriginalDstSchema } from "#xds/gen/envoy/extensions/filters/listener/original_dst/v3/original_dst_pb.js";
+import { TlsInspectorSchema } from "#xds/gen/envoy/extensions/filters/listener/tls_inspector/v3/tls_inspector_pb.js";
+import { TcpProxySchema } from "#xds/gen/envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy_pb.js";
+import { rbacFilters } from "./authorization.ts";
+import { clusterName, type WriteContext } from "./context.ts";
+import { accessLog, httpManager } from "./http-manager.ts";
+import { extension, type Json, type Resource, resource, socketAddress } from "./resource.ts";
+import { gatewayTableName } from "./routes.ts";
+import { gatewayTls, inboundTls } from "./tls.ts";
+
+const OUTBOUND_PORT = 15001;
+const INBOUND_PORT = 15006;
+const MTLS_HTTP = ["istio-http/1.0", "istio-http/1.1", "istio-h2"];
+const MTLS_TCP = ["istio-peer-exchange", "istio"];
+const PLAIN_HTTP = ["http/1.1", "h2c"];
+
+const tlsInspector = extension("envoy.filters.listener.tls_inspector", TlsInspectorSchema);
+const httpInspector = extension("envoy.filters.listener.http_inspector", HttpInspectorSchema);
+
+export function writeListeners(ir: WorkloadIr, context: WriteContext): Resource[] {
+  const listeners = ir.kind === "gateway" ? gatewayListeners(ir, context) : sidecarListeners(ir, context);
+  return listeners.map((l) => resource(ListenerSchema, l.name as string, l));
+}
+
+function sidecarListeners(ir: WorkloadIr, context: WriteContext): Json[] {
+  const { interception } = ir;
+  if (interception.kind === "transparent") {
+    return [...transparentOutbound(ir, context), virtualOutbound(ir, context), virtualInbound(ir, context)];
+  }
+  const at = (address: string) => `${interception.servicePrefix}.${address.split(".").slice(2).join(".")}`;
+  const outbound = (address: string, port: number, filters: Json[]): Json => ({
+    name: `${address}_${port}`,
+    address: socketAddress(address, port),
+    traffic_direction: "OUTBOUND",
+    filter_chains: [{ filters }],
+  });
+  return [
+    ...ir.httpServices.flatMap((s) =>
+      s.addresses.map((a) =>
+        outbound(at(a), s.port, [httpOut(context, ir, `0.0.0.0_${s.port}`, String(s.port))]),
+      ),
+    ),
+    ...ir.tcpServices.flatMap((s) =>
+      s.addresses.filter((a) => !a.includes("/")).map((a) => ({ ...tcpService(s, at(a), ir, context) })),
+    ),
+    outbound(`${interception.servicePrefix}.0.1`, OUTBOUND_PORT, [
+      httpOut(context, ir, "http_proxy", "http_proxy", true),
+    ]),
+    ...ir.inbound.map((p) => ({
+      name: `${ir.ip}_${p.port}`,
+      address: socketAddress(ir.ip, p.port),
+      traffic_direction: "INBOUND",
+      listener_filters: [tlsInspector, httpInspector],
+      listener_filters_timeout: "0s",
+      continue_on_listener_filters_timeout: true,
+      filter_chains: portChains(p, ir, context),
+    })),
+  ];
+}
+
+function tcp(cluster: string, context: WriteContext): Json {
+  return extension("envoy.filters.network.tcp_proxy", TcpProxySchema, {
+    stat_prefix: cluster,
+    cluster,
+    access_log: accessLog(context),
+  });
+}
+
+function tcpTo(destinations: readonly WeightedClusterIr[], context: WriteContext): Json {
+  const first = destinations[0];
+  if (first === undefined) return tcp("BlackHoleCluster", context);
+  if (destinations.length === 1) return tcp(clusterName(first.cluster), context);
+  return extension("envoy.filters.network.tcp_proxy", TcpProxySchema, {
+    stat_prefix: clusterName(first.cluster),
+    weighted_clusters: {
+      clusters: destinations.map((d) => ({ name: clusterName(d.cluster), weight: d.weight })),
+    },
+    access_log: accessLog(context),
+  });
+}
+
+function httpOut(context: WriteContext, ir: WorkloadIr, stat: string, table: string, absolute = false): Json {
+  return httpManager(context, ir, { direction: "outbound", stat: `outbound_${stat};`, table, absolute });
+}
+
+function anyAddress(ir: WorkloadIr): string {
+  return ir.outboundMode === "ALLOW_ANY" ? "PassthroughCluster" : "BlackHoleCluster";
+}
+
+function transparentOutbound(ir: WorkloadIr, context: WriteContext): Json[] {
+  const http = ir.outboundHttp.map(
+    (t): Json => ({
+      name: `0.0.0.0_${t.port}`,
+      address: socketAddress("0.0.0.0", t.port),
+      bind_to_port: false,
+      traffic_direction: "OUTBOUND",
+      listener_filters: [httpInspector],
+      listener_filters_timeout: "0s",
+      continue_on_listener_filters_timeout: true,
+      filter_chains: [
+        {
+          filter_chain_match: { transport_protocol: "raw_buffer", application_protocols: PLAIN_HTTP },
+          filters: [httpOut(context, ir, `0.0.0.0_${t.port}`, t.name)],
+          transport_socket_connect_timeout: "15s",
+        },
+      ],
+      default_filter_chain: { name: "PassthroughFilterChain", filters: [tcp(anyAddress(ir), context)] },
+    }),
+  );
+  const taken = new Set(ir.outboundHttp.map((t) => t.port));
+  const services = ir.tcpServices.flatMap((s) => {
+    const addresses = s.addresses.filter((a) => !a.includes("/"));
+    if (addresses.length > 0)
+      return addresses.map((a) => ({ ...tcpService(s, a, ir, context), bind_to_port: false }));
+    if (taken.has(s.port)) return [];
+    taken.add(s.port);
+    return [{ ...tcpService(s, "0.0.0.0", ir, context), bind_to_port: false }];
+  });
+  return [...http, ...services];
+}
+
+function tcpService(s: TcpServiceIr, address: string, ir: WorkloadIr, context: WriteContext): Json {
+  const name = `${address}_${s.port}`;
+  const own: Json = { filters: [tcpTo(s.destinations, context)] };
+  const base: Json = { name, address: socketAddress(address, s.port), traffic_direction: "OUTBOUND" };
+  if (s.http !== null) {
+    return {
+      ...base,
+      listener_filters: [httpInspector],
+      listener_filters_timeout: "0s",
+      continue_on_listener_filters_timeout: true,
+      filter_chains: [
+        {
+          filter_chain_match: { transport_protocol: "raw_buffer", application_protocols: PLAIN_HTTP },
+          filters: [httpOut(context, ir, name, s.http.name)],
+        },
+      ],
+      default_filter_chain: own,
+    };
+  }
+  if (address === "0.0.0.0" && s.sniHosts.length > 0) {
+    return {
+      ...base,
+      listener_filters: [tlsInspector],
+      listener_filters_timeout: "0s",
+      filter_chains: [{ filter_chain_match: { server_names: [...s.sniHosts] }, ...own }],
+      default_filter_chain: { name: "PassthroughFilterChain", filters: [tcp(anyAddress(ir), context)] },
+    };
+  }
+  return { ...base, filter_chains: [own] };
+}
+
+function virtualOutbound(ir: WorkloadIr, context: WriteContext): Json {
+  return {
+    name: "virtualOutbound",
+    address: socketAddress("0.0.0.0", OUTBOUND_PORT),
+    use_original_dst: true,
+    traffic_direction: "OUTBOUND",
+    max_connections_to_accept_per_socket_event: 1,
+    filter_chains: [
+      {
+        name: "virtualOutbound-blackhole",
+        filter_chain_match: { destination_port: OUTBOUND_PORT },
+        filters: [tcp("BlackHoleCluster", context)],
+      },
+      { name: "virtualOutbound-catchall-tcp", filters: [tcp(anyAddress(ir), context)] },
+    ],
+  };
+}
+
+function virtualInbound(ir: WorkloadIr, context: WriteContext): Json {
+  const ports = new Map(ir.inbound.map((p) => [p.port, p]));
+  return {
+    name: "virtualInbound",
+    address: socketAddress("0.0.0.0", INBOUND_PORT),
+    traffic_direction: "INBOUND",
+    max_connections_to_accept_per_socket_event: 1,
+    listener_filters: [
+      extension("envoy.filters.listener.original_dst", OriginalDstSchema),
+      tlsInspector,
+      httpInspector,
+    ],
+    listener_filters_timeout: "0s",
+    continue_on_listener_filters_timeout: true,
+    filter_chains: [
+      {
+        name: "virtualInbound-blackhole",
+        filter_chain_match: { destination_port: INBOUND_PORT },
+        filters: [tcp("BlackHoleCluster", context)],
+      },
+      ...chains(
+        { mode: ir.defaultMtls, protocol: "auto", cluster: "InboundPassthroughCluster" },
+        null,
+        ir,
+        context,
+      ),
+      ...[...ports.values()].flatMap((p) => portChains(p, ir, context)),
+    ],
+  };
+}
+
+function portChains(p: InboundPortIr, ir: WorkloadIr, context: WriteContext): Json[] {
+  return chains({ mode: p.mtls, protocol: p.protocol, cluster: `inbound|${p.port}||` }, p, ir, context);
+}
+
+interface ChainSet {
+  readonly mode: MtlsMode;
+  readonly protocol: Protocol;
+  readonly cluster: string;
+}
+
+/** Table 1.3 of the xDS contract: which chains a port has, by mTLS mode and protocol. Rows: [TLS match, ALPN, kind, TLS]. */
+function chains(set: ChainSet, port: InboundPortIr | null, ir: WorkloadIr, context: WriteContext): Json[] {
+  const kind =
+    set.protocol === "auto" ? "auto" : set.protocol === "tcp" || set.protocol === "tls" ? "tcp" : "http";
+  return TABLE[set.mode][kind].map(([transport, alpn, filters, terminate]): Json => {
+    const http = filters === "http";
+    const catchAll = http ? "virtualInbound-catchall-http" : "virtualInbound";
+    return {
+      name: port === null ? catchAll : `0.0.0.0_${port.port}`,
+      filter_chain_match: {
+        ...(port === null ? {} : { destination_port: port.port }),
+        transport_protocol: transport,
+        ...(alpn.length === 0 ? {} : { application_protocols: [...alpn] }),
+      },
+      ...(terminate ? { transport_socket: inboundTls(http, ir.identity.trustDomain) } : {}),
+      filters: http
+        ? [
+            httpManager(context, ir, {
+              direction: "inbound",
+              stat: `inbound_0.0.0.0_${port?.port ?? 0};`,
+              cluster: set.cluster,
+              servicePort: port?.servicePort ?? port?.port ?? 0,
+            }),
+          ]
+        : [...rbacFilters(ir.authorization, false), tcp(set.cluster, context)],
+    };
+  });
+}
+
+type Row = readonly ["tls" | "raw_buffer", readonly string[], "http" | "tcp", boolean];
+const ALL_MTLS = [...MTLS_HTTP, ...MTLS_TCP];
+const TABLE: Record<MtlsMode, Record<"http" | "tcp" | "auto", readonly Row[]>> = {
+  PERMISSIVE: {
+    http: [
+      ["tls", ALL_MTLS, "http", true],
+      ["raw_buffer", [], "http", false],
+    ],
+    tcp: [
+      ["tls", ALL_MTLS, "tcp", true],
+      ["tls", [], "tcp", false],
+      ["raw_buffer", [], "tcp", false],
+    ],
+    auto: [
+      ["tls", MTLS_HTTP, "http", true],
+      ["raw_buffer", PLAIN_HTTP, "http", false],
+      ["tls", MTLS_TCP, "tcp", true],
+      ["raw_buffer", [], "tcp", false],
+      ["tls", [], "tcp", false],
+    ],
+  },
+  STRICT: {
+    http: [["tls", [], "http", true]],
+    tcp: [["tls", [], "tcp", true]],
+    auto: [
+      ["tls", MTLS_HTTP, "http", true],
+      ["tls", [], "tcp", true],
+    ],
+  },
+  DISABLE: {
+    http: [["raw_buffer", [], "http", false]],
+    tcp: [["raw_buffer", [], "tcp", false]],
+    auto: [
+      ["raw_buffer", PLAIN_HTTP, "http", false],
+      ["raw_buffer", [], "tcp", false],
+    ],
+  },
+};
+
+function gatewayListeners(ir: WorkloadIr, context: WriteContext): Json[] {
+  const ports = new Map<number, GatewayListenerIr[]>();
+  for (const l of ir.gatewayListeners) ports.set(l.port, [...(ports.get(l.port) ?? []), l]);
+  return [...ports].map(([port, servers]): Json => {
+    const plain = servers.find((s) => s.protocol === "http");
+    const secure = servers.filter((s) => s.tls !== null && s.protocol === "https");
+    const chain = (table: string): Json[] => [
+      httpManager(context, ir, { direction: "gateway", stat: `outbound_0.0.0.0_${port};`, table }),
+    ];
+    return {
+      name: `${ir.ip}_${port}`,
+      address: socketAddress(ir.ip, port),
+      traffic_direction: "OUTBOUND",
+      ...(secure.length === 0 ? {} : { listener_filters: [tlsInspector], listener_filters_timeout: "15s" }),
+      filter_chains: [
+        ...secure.map((s): Json => {
+          const hosts = s.tls?.hosts.filter((h) => h !== "*") ?? [];
+          return {
+            filter_chain_match: hosts.length === 0 ? {} : { server_names: hosts },
+            transport_socket:
+              s.tls?.kind === "terminate"
+                ? gatewayTls(s.tls.credential, s.tls.mutual)
+                : inboundTls(true, ir.identity.trustDomain),
+            filters: chain(gatewayTableName("https", port, s.name)),
+          };
+        }),
+        ...(plain === undefined ? [] : [{ filters: chain(gatewayTableName("http", port, plain.name)) }]),
+      ],
+    };
+  });
+}

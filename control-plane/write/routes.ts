@@ -1,0 +1,309 @@
+import type {
+  HeaderChangeIr,
+  PathRewriteIr,
+  RouteIr,
+  RouteMatchIr,
+  RouteTableIr,
+  StringMatchIr,
+  VirtualHostIr,
+  WeightedClusterIr,
+  WorkloadIr,
+} from "#ir/index.ts";
+import { RouteConfigurationSchema } from "#xds/gen/envoy/config/route/v3/route_pb.js";
+import { CorsPolicySchema } from "#xds/gen/envoy/extensions/filters/http/cors/v3/cors_pb.js";
+import { HTTPFaultSchema } from "#xds/gen/envoy/extensions/filters/http/fault/v3/fault_pb.js";
+import { PreviousHostsPredicateSchema } from "#xds/gen/envoy/extensions/retry/host/previous_hosts/v3/previous_hosts_pb.js";
+import { PreviousPrioritiesConfigSchema } from "#xds/gen/envoy/extensions/retry/priority/previous_priorities/v3/previous_priorities_config_pb.js";
+import { clusterName, sourceMetadata } from "./context.ts";
+import { any, compact, duration, extension, type Json, type Resource, resource } from "./resource.ts";
+
+/** All route tables of a proxy: per outbound port, per sniffed service, the HTTP proxy's and a gateway's. */
+export function writeRoutes(ir: WorkloadIr): Resource[] {
+  const tables = ir.outboundHttp.map((t) => table(t.name, t.virtualHosts, fallback(ir)));
+  for (const service of ir.tcpServices) {
+    if (service.http !== null) tables.push(table(service.http.name, service.http.virtualHosts, null));
+  }
+  for (const [name, hosts] of gatewayTables(ir)) tables.push(table(name, hosts, null));
+  if (ir.interception.kind === "explicit" && ir.kind === "sidecar") tables.push(proxyTable(ir));
+  return tables.map((t) => resource(RouteConfigurationSchema, t.name as string, t));
+}
+
+function gatewayTables(ir: WorkloadIr): Map<string, VirtualHostIr[]> {
+  const tables = new Map<string, VirtualHostIr[]>();
+  for (const listener of ir.gatewayListeners) {
+    if (listener.protocol !== "http" && listener.protocol !== "https") continue;
+    const name = gatewayTableName(listener.protocol, listener.port, listener.name);
+    tables.set(name, [...(tables.get(name) ?? []), ...listener.virtualHosts]);
+  }
+  return tables;
+}
+
+/** Plain HTTP servers of one port share a table; each TLS server has its own. */
+export function gatewayTableName(protocol: "http" | "https", port: number, server: string): string {
+  return protocol === "http" ? `http.${port}` : `https.${port}.${server}`;
+}
+
+function table(name: string, hosts: readonly VirtualHostIr[], last: Json | null): Json {
+  const seen = new Set<string>();
+  const written = hosts.flatMap((h) => {
+    const domains = h.domains.filter((d) => !seen.has(d.toLowerCase()));
+    for (const d of domains) seen.add(d.toLowerCase());
+    return domains.length === 0 ? [] : [virtualHost(h, domains)];
+  });
+  if (last !== null && !seen.has("*")) written.push(last);
+  return {
+    name,
+    virtual_hosts: written,
+    validate_clusters: false,
+    ignore_port_in_host_matching: true,
+    max_direct_response_body_size_bytes: 1_048_576,
+  };
+}
+
+/** The explicit HTTP proxy sees every port at once, so here the port belongs to the domain. */
+function proxyTable(ir: WorkloadIr): Json {
+  const hosts = ir.outboundHttp.flatMap((t: RouteTableIr) =>
+    t.virtualHosts.map((h) => ({
+      ...h,
+      domains: h.domains
+        .filter((d) => d !== "*")
+        .flatMap((d) => (t.port === 80 ? [d, `${d}:${t.port}`] : [`${d}:${t.port}`])),
+    })),
+  );
+  return { ...table("http_proxy", hosts, fallback(ir)), ignore_port_in_host_matching: false };
+}
+
+function fallback(ir: WorkloadIr): Json {
+  const allow = ir.outboundMode === "ALLOW_ANY";
+  return {
+    name: allow ? "allow_any" : "block_all",
+    domains: ["*"],
+    include_request_attempt_count: true,
+    routes: [
+      {
+        name: allow ? "allow_any" : "block_all",
+        match: { prefix: "/" },
+        ...(allow
+          ? { route: { cluster: "PassthroughCluster", timeout: "0s" } }
+          : { direct_response: { status: 502 } }),
+      },
+    ],
+  };
+}
+
+function virtualHost(h: VirtualHostIr, domains: readonly string[]): Json {
+  return {
+    name: h.name,
+    domains: [...domains],
+    routes: h.routes.map(route),
+    include_request_attempt_count: true,
+  };
+}
+
+function route(r: RouteIr): Json {
+  const perFilter: Json = {
+    ...(r.fault === null ? {} : { "envoy.filters.http.fault": any(HTTPFaultSchema, fault(r.fault)) }),
+    ...(r.cors === null ? {} : { "envoy.filters.http.cors": any(CorsPolicySchema, cors(r.cors)) }),
+  };
+  return compact({
+    name: r.name === "" ? "default" : r.name,
+    match: match(r.match),
+    ...action(r),
+    ...headers(r.requestHeaders, r.responseHeaders),
+    typed_per_filter_config: Object.keys(perFilter).length === 0 ? null : perFilter,
+    metadata: sourceMetadata(r.source),
+  });
+}
+
+function match(m: RouteMatchIr): Json {
+  return compact({
+    ...path(m),
+    case_sensitive: m.ignorePathCase ? false : null,
+    headers: m.headers.map((h) =>
+      compact({
+        name: h.name,
+        ...(h.match.kind === "present"
+          ? { present_match: true }
+          : { string_match: { ...string(h.match), ...(h.ignoreCase ? { ignore_case: true } : {}) } }),
+        invert_match: h.invert ? true : null,
+        treat_missing_header_as_empty: h.invert && h.match.kind !== "present" ? true : null,
+      }),
+    ),
+    query_parameters: m.query.map((q) => ({
+      name: q.name,
+      ...(q.match.kind === "present" ? { present_match: true } : { string_match: string(q.match) }),
+    })),
+  });
+}
+
+function path(m: RouteMatchIr): Json {
+  if (m.path === null) return { prefix: "/" };
+  const { kind, value } = m.path;
+  if (kind === "exact") return { path: value };
+  if (kind === "prefix") return { prefix: value };
+  if (kind === "regex") return { safe_regex: { regex: value } };
+  return value === "" || value === "/" ? { prefix: "/" } : { path_separated_prefix: value };
+}
+
+/** envoy.type.matcher.v3.StringMatcher; a present match becomes "anything". */
+export function string(m: StringMatchIr): Json {
+  if (m.kind === "present") return { safe_regex: { regex: ".*" } };
+  if (m.kind === "regex") return { safe_regex: { regex: m.value } };
+  return { [m.kind]: m.value };
+}
+
+function action(r: RouteIr): Json {
+  const a = r.action;
+  switch (a.kind) {
+    case "passthrough":
+      return { route: { cluster: "PassthroughCluster", timeout: "0s" } };
+    case "respond":
+      return {
+        direct_response: { status: a.status, ...(a.body === "" ? {} : { body: { inline_string: a.body } }) },
+      };
+    case "redirect":
+      return {
+        redirect: compact({
+          ...(a.path === null
+            ? {}
+            : a.path.kind === "regex"
+              ? rewrite(a.path, r.match)
+              : a.path.kind === "prefix"
+                ? { prefix_rewrite: a.path.value }
+                : { path_redirect: a.path.value }),
+          host_redirect: a.host,
+          port_redirect: a.port,
+          scheme_redirect: a.scheme,
+          response_code: redirectCode(a.status),
+        }),
+      };
+    case "forward": {
+      const first = a.destinations[0] as WeightedClusterIr;
+      const single =
+        a.destinations.length === 1 && first.requestHeaders === null && first.responseHeaders === null;
+      return {
+        route: compact({
+          ...(single
+            ? { cluster: clusterName(first.cluster) }
+            : { weighted_clusters: { clusters: a.destinations.map(weighted) } }),
+          timeout: duration(a.timeoutMs),
+          max_grpc_timeout: a.timeoutMs === 0 ? "0s" : null,
+          ...(a.rewritePath === null ? {} : rewrite(a.rewritePath, r.match)),
+          host_rewrite_literal: a.rewriteHost,
+          retry_policy: a.retry === null ? null : retry(a.retry),
+          request_mirror_policies: a.mirrors.map((m) => ({
+            cluster: clusterName(m.cluster),
+            runtime_fraction: { default_value: percent(m.percent) },
+          })),
+        }),
+      };
+    }
+  }
+}
+
+function redirectCode(status: number): string {
+  const names: Record<number, string> = {
+    301: "MOVED_PERMANENTLY",
+    302: "FOUND",
+    303: "SEE_OTHER",
+    307: "TEMPORARY_REDIRECT",
+    308: "PERMANENT_REDIRECT",
+  };
+  const name = names[status];
+  if (name === undefined)
+    throw new Error(`a redirect cannot answer ${status}: use 301, 302, 303, 307 or 308`);
+  return name;
+}
+
+function weighted(d: WeightedClusterIr): Json {
+  return {
+    name: clusterName(d.cluster),
+    weight: d.weight,
+    ...headers(d.requestHeaders, d.responseHeaders),
+  };
+}
+
+function rewrite(p: PathRewriteIr, m: RouteMatchIr): Json {
+  if (p.kind === "regex")
+    return { regex_rewrite: { pattern: { regex: p.pattern }, substitution: p.substitution } };
+  if (p.kind === "full" || m.path?.kind === "regex") {
+    return {
+      regex_rewrite: { pattern: { regex: "^[^?]*" }, substitution: p.value.replaceAll("\\", "\\\\") },
+    };
+  }
+  // "/api" -> "/" must not leave "//users" behind (Gateway API ReplacePrefixMatch).
+  if (m.path?.kind === "segments" && m.path.value !== "" && (p.value === "/" || p.value === "")) {
+    const escaped = m.path.value.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+    return { regex_rewrite: { pattern: { regex: `^${escaped}/*` }, substitution: "/" } };
+  }
+  return { prefix_rewrite: p.value };
+}
+
+function retry(p: NonNullable<Extract<RouteIr["action"], { kind: "forward" }>["retry"]>): Json {
+  const on = p.statusCodes.length > 0 ? [...p.on, "retriable-status-codes"] : [...p.on];
+  return compact({
+    retry_on: [...new Set(on)].join(","),
+    num_retries: p.attempts,
+    per_try_timeout: p.perTryTimeoutMs === null ? null : duration(p.perTryTimeoutMs),
+    retriable_status_codes: [...p.statusCodes],
+    retry_host_predicate: p.avoidPreviousHosts
+      ? [extension("envoy.retry_host_predicates.previous_hosts", PreviousHostsPredicateSchema)]
+      : null,
+    host_selection_retry_max_attempts: p.avoidPreviousHosts ? "5" : null,
+    retry_priority: p.otherLocalities
+      ? extension("envoy.retry_priorities.previous_priorities", PreviousPrioritiesConfigSchema, {
+          update_frequency: 2,
+        })
+      : null,
+    retry_back_off: p.backoffBaseMs === null ? null : { base_interval: duration(p.backoffBaseMs) },
+  });
+}
+
+function percent(value: number): Json {
+  return { numerator: Math.round(value * 10_000), denominator: "MILLION" };
+}
+
+function fault(f: NonNullable<RouteIr["fault"]>): Json {
+  return {
+    ...(f.delay === null
+      ? {}
+      : { delay: { fixed_delay: duration(f.delay.ms), percentage: percent(f.delay.percent) } }),
+    ...(f.abort === null
+      ? {}
+      : {
+          abort: {
+            ...(f.abort.kind === "http" ? { http_status: f.abort.status } : { grpc_status: f.abort.status }),
+            percentage: percent(f.abort.percent),
+          },
+        }),
+  };
+}
+
+function cors(c: NonNullable<RouteIr["cors"]>): Json {
+  const list = (v: readonly string[]) => (v.length === 0 ? null : v.join(","));
+  return compact({
+    allow_origin_string_match: c.allowOrigins.map(string),
+    allow_methods: list(c.allowMethods),
+    allow_headers: list(c.allowHeaders),
+    expose_headers: list(c.exposeHeaders),
+    max_age: c.maxAgeSeconds === null ? null : String(c.maxAgeSeconds),
+    allow_credentials: c.allowCredentials,
+    forward_not_matching_preflights: c.forwardUnmatchedPreflights,
+    filter_enabled: { default_value: { numerator: 100 } },
+  });
+}
+
+function headers(request: HeaderChangeIr | null, response: HeaderChangeIr | null): Json {
+  const adds = (h: HeaderChangeIr): Json[] => [
+    ...h.set.map(([key, value]) => ({ header: { key, value }, append_action: "OVERWRITE_IF_EXISTS_OR_ADD" })),
+    ...h.add.map(([key, value]) => ({ header: { key, value }, append_action: "APPEND_IF_EXISTS_OR_ADD" })),
+  ];
+  return {
+    ...(request === null
+      ? {}
+      : { request_headers_to_add: adds(request), request_headers_to_remove: [...request.remove] }),
+    ...(response === null
+      ? {}
+      : { response_headers_to_add: adds(response), response_headers_to_remove: [...response.remove] }),
+  };
+}

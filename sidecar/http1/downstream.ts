@@ -1,0 +1,243 @@
+// hot path
+/** One client connection: heads in order, one exchange at a time, what follows waits unread (bounded pipelining). */
+import { BodyReader } from "./body.ts";
+import { failureOf, reasonOf, Verdict } from "./errors.ts";
+import { Exchange, type ExchangeHandler } from "./exchange.ts";
+import type { Socket } from "./pool.ts";
+import { RequestHead } from "./request-head.ts";
+
+export interface DownstreamOptions {
+  /** From the first byte of a head to its end; 408 after it. */
+  readonly headTimeoutMs: number;
+  /** How long bytes are still read and dropped after an answer that closes, so that a reset cannot swallow it. */
+  readonly lingerMs: number;
+}
+
+const State = { Head: 0, Exchange: 1, Closing: 2, Tunnel: 3 } as const;
+type State = (typeof State)[keyof typeof State];
+const OWNER = Symbol("downstream connection");
+type OwnedSocket = Socket & { [OWNER]: DownstreamConnection };
+const EMPTY = Buffer.alloc(0);
+
+export class DownstreamConnection {
+  readonly socket: Socket;
+  readonly handler: ExchangeHandler;
+  readonly options: DownstreamOptions;
+  exchange: Exchange | null = null;
+  /** Set to let the connection end after the exchange under way. */
+  draining = false;
+  #head = new RequestHead();
+  readonly #body = new BodyReader();
+  #state: State = State.Head;
+  #buffer: Buffer = EMPTY;
+  #at = 0;
+  #closeAfter = false;
+  #running = false;
+  #blocked = false;
+  #timer: NodeJS.Timeout | null = null;
+
+  constructor(socket: Socket, handler: ExchangeHandler, options: DownstreamOptions) {
+    this.socket = socket;
+    this.handler = handler;
+    this.options = options;
+    (socket as OwnedSocket)[OWNER] = this;
+    socket.setNoDelay?.(true);
+    socket.on("data", onData);
+    socket.on("drain", onDrain);
+    socket.on("end", onEnd);
+    socket.on("error", onClose);
+    socket.on("close", onClose);
+  }
+
+  onData(chunk: Buffer): void {
+    if (this.#state === State.Closing) return;
+    this.#buffer =
+      this.#at === this.#buffer.length ? chunk : Buffer.concat([this.#buffer.subarray(this.#at), chunk]);
+    this.#at = 0;
+    this.#run();
+  }
+
+  #run(): void {
+    if (this.#running) return;
+    this.#running = true;
+    while (this.#step());
+    this.#running = false;
+  }
+
+  /** True if there may be more to do with the bytes at hand. */
+  #step(): boolean {
+    if (this.#state === State.Head) {
+      if (this.#at === this.#buffer.length) return false;
+      if (this.#at > 0) {
+        this.#buffer = this.#buffer.subarray(this.#at);
+        this.#at = 0;
+      }
+      const verdict = this.#head.parse(this.#buffer);
+      if (verdict === Verdict.NeedMore) {
+        if (this.#timer === null) this.#timer = setTimeout(onHeadTimeout, this.options.headTimeoutMs, this);
+        return false;
+      }
+      this.#clearTimer();
+      if (verdict !== Verdict.Ok) {
+        this.fail(verdict);
+        return false;
+      }
+      this.#at = this.#head.end;
+      this.#state = State.Exchange;
+      this.#closeAfter = !this.#head.keepAlive || this.draining;
+      this.#body.begin(this.#head.length);
+      const exchange = new Exchange(this, this.#head);
+      this.exchange = exchange;
+      if (this.#body.done) exchange.onRequestEnd();
+      this.handler.onRequest(exchange);
+      return true;
+    }
+    if (this.#state !== State.Exchange || this.exchange === null) return false;
+    if (this.#body.done) {
+      if (this.#at < this.#buffer.length) this.socket.pause();
+      return false;
+    }
+    if (this.#blocked || this.#at === this.#buffer.length) return false;
+    this.#at = this.#body.next(this.#buffer, this.#at);
+    if (this.#body.verdict !== Verdict.Ok) {
+      this.fail(this.#body.verdict);
+      return false;
+    }
+    if (this.#body.dataEnd > this.#body.dataStart) {
+      this.exchange.onRequestData(this.#buffer.subarray(this.#body.dataStart, this.#body.dataEnd));
+    }
+    if (this.#body.done) this.exchange?.onRequestEnd();
+    return true;
+  }
+
+  /** The exchange goes ahead: a client that waits for 100 Continue may send. */
+  wantBody(): void {
+    if (this.#head.expectsContinue && !this.#body.done) this.write("HTTP/1.1 100 Continue\r\n\r\n");
+  }
+
+  write(text: string): boolean {
+    return this.socket.write(text, "latin1");
+  }
+
+  mayKeepAlive(): boolean {
+    return !this.#closeAfter && !this.draining && this.#body.done;
+  }
+
+  closeAfterExchange(): void {
+    this.#closeAfter = true;
+  }
+
+  pauseReading(): void {
+    this.#blocked = true;
+    this.socket.pause();
+  }
+
+  resumeReading(): void {
+    if (!this.#blocked) return;
+    this.#blocked = false;
+    this.socket.resume();
+    this.#run();
+  }
+
+  onExchangeEnd(keep: boolean): void {
+    this.exchange = null;
+    if (!keep || this.#closeAfter || !this.#body.done) return this.#close();
+    this.#state = State.Head;
+    this.#head.reset(0);
+    this.#blocked = false;
+    this.socket.resume();
+    this.#run();
+  }
+
+  /** One answer, then nothing of this connection is read as HTTP again. */
+  fail(verdict: Verdict): void {
+    const started = this.exchange?.responseStarted === true;
+    this.exchange?.cancel(verdict);
+    this.exchange = null;
+    if (started) return this.abort();
+    const { status } = failureOf(verdict);
+    const reason = reasonOf(status);
+    this.write(
+      `HTTP/1.1 ${status} ${reason}\r\ncontent-length: ${reason.length}\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n${reason}`,
+    );
+    this.#close();
+  }
+
+  #close(): void {
+    this.#clearTimer();
+    this.#state = State.Closing;
+    this.#buffer = EMPTY;
+    this.#at = 0;
+    this.socket.end();
+    this.socket.resume();
+    this.#timer = setTimeout(onLingerTimeout, this.options.lingerMs, this);
+  }
+
+  abort(): void {
+    this.#clearTimer();
+    this.exchange = null;
+    this.#state = State.Closing;
+    const socket = this.socket as Socket & { resetAndDestroy?(): void };
+    if (socket.resetAndDestroy !== undefined) socket.resetAndDestroy();
+    else socket.destroy();
+  }
+
+  tunnelTo(upstream: Socket, early: Buffer): void {
+    this.#state = State.Tunnel;
+    this.exchange = null;
+    const { socket } = this;
+    socket.off("data", onData);
+    socket.off("drain", onDrain);
+    socket.off("end", onEnd);
+    if (early.length > 0) socket.write(early);
+    if (this.#at < this.#buffer.length) upstream.write(this.#buffer.subarray(this.#at));
+    this.#buffer = EMPTY;
+    this.#at = 0;
+    socket.once("close", () => upstream.destroy());
+    upstream.once("close", () => socket.destroy());
+    socket.pipe(upstream);
+    upstream.pipe(socket);
+  }
+
+  onEnd(): void {
+    if (this.#state === State.Exchange && this.#body.done) {
+      this.#closeAfter = true; // half-close: the answer is still owed
+      return;
+    }
+    if (this.#state === State.Exchange) return this.fail(Verdict.PrematureEnd);
+    if (this.#state === State.Head) this.#close();
+  }
+
+  onClose(): void {
+    this.#clearTimer();
+    const exchange = this.exchange;
+    this.exchange = null;
+    if (this.#state !== State.Tunnel) this.#state = State.Closing;
+    exchange?.cancel(Verdict.DownstreamGone);
+    this.socket.destroy();
+  }
+
+  #clearTimer(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+  }
+}
+
+function onData(this: Socket, chunk: Buffer): void {
+  (this as OwnedSocket)[OWNER].onData(chunk);
+}
+function onDrain(this: Socket): void {
+  (this as OwnedSocket)[OWNER].exchange?.resumeUpstream();
+}
+function onEnd(this: Socket): void {
+  (this as OwnedSocket)[OWNER].onEnd();
+}
+function onClose(this: Socket): void {
+  (this as OwnedSocket)[OWNER].onClose();
+}
+function onHeadTimeout(connection: DownstreamConnection): void {
+  connection.fail(Verdict.HeadTimeout);
+}
+function onLingerTimeout(connection: DownstreamConnection): void {
+  connection.socket.destroy();
+}

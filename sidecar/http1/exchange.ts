@@ -1,0 +1,297 @@
+// hot path
+/** One request from its downstream head to the end of its response. Routing and filters plug in as ExchangeHandler. */
+import type { DownstreamConnection } from "./downstream.ts";
+import { failureOf, reasonOf, Verdict } from "./errors.ts";
+import type { HostPool } from "./pool.ts";
+import { CHUNKED, type RequestHead, UNTIL_CLOSE } from "./request-head.ts";
+import type { ResponseHead } from "./response-head.ts";
+import type { UpstreamConnection } from "./upstream.ts";
+import { downstreamFraming, type HeadEdits, writeRequestHead, writeResponseHead } from "./write-head.ts";
+
+/** Largest request body kept for a retry. */
+export const MAX_REPLAY_BYTES = 64 * 1024;
+
+export interface ExchangeHandler {
+  /** Now or later answer with `exchange.forward(pool)` or `exchange.respond(...)`. */
+  onRequest(exchange: Exchange): void;
+  /** May set `exchange.responseEdits`, or return another pool to retry there (only if `exchange.canReplay`). */
+  onResponse(exchange: Exchange, head: ResponseHead): HostPool | null;
+  /** Before any response byte: return a pool to try again, or null to answer with the failure. */
+  onAttemptFailed(exchange: Exchange, verdict: Verdict): HostPool | null;
+  /** Once per exchange, when it is over, however it ended. */
+  onComplete(exchange: Exchange): void;
+}
+
+export class Exchange {
+  readonly downstream: DownstreamConnection;
+  readonly request: RequestHead;
+  requestEdits: HeadEdits | null = null;
+  responseEdits: HeadEdits | null = null;
+  /** Set before `forward` to the Upgrade token allowed to pass (from `request.upgrade`), else "". */
+  upgrade = "";
+  /** Whole exchange and one attempt, in ms; 0 = none. Set before `forward`. */
+  timeoutMs = 0;
+  tryTimeoutMs = 0;
+  /** Retry budget the handler set; a body is kept for replay only if above 0. */
+  retries = 0;
+  attempts = 0;
+  status = 0;
+  detail = "";
+  verdict: Verdict = Verdict.Ok;
+  readonly startMs = performance.now();
+  bytesReceived = 0;
+  bytesSent = 0;
+  requestSent = false;
+  requestRead = false;
+  responseStarted = false;
+  done = false;
+  /** A place for the handler's own state. */
+  context: unknown = null;
+  #upstream: UpstreamConnection | null = null;
+  #headSent = false;
+  #kept: Buffer[] = [];
+  #keptBytes = 0;
+  #replayable = true;
+  #framing = 0;
+  #timer: NodeJS.Timeout | null = null;
+  #tryTimer: NodeJS.Timeout | null = null;
+
+  constructor(downstream: DownstreamConnection, request: RequestHead) {
+    this.downstream = downstream;
+    this.request = request;
+  }
+
+  get canReplay(): boolean {
+    return this.#replayable && !this.responseStarted && this.upgrade === "";
+  }
+
+  forward(pool: HostPool): void {
+    if (this.done) return;
+    if (this.attempts === 0 && this.timeoutMs > 0) this.#timer = setTimeout(onTimeout, this.timeoutMs, this);
+    if (this.attempts === 0) this.downstream.wantBody();
+    this.attempts++;
+    if (this.tryTimeoutMs > 0) this.#tryTimer = setTimeout(onTryTimeout, this.tryTimeoutMs, this);
+    this.#headSent = false;
+    this.requestSent = false;
+    this.#upstream = pool.take();
+    this.#upstream.begin(this);
+  }
+
+  /** Answers from here: status and a short text body. */
+  respond(status: number, detail: string, body: string = "", close = false): void {
+    if (this.done) return;
+    this.#abandonUpstream();
+    if (this.responseStarted) {
+      this.downstream.abort();
+      return this.#complete();
+    }
+    this.responseStarted = true;
+    this.status = status;
+    this.detail = detail;
+    const keep = !close && this.downstream.mayKeepAlive();
+    let out = `HTTP/1.1 ${status} ${reasonOf(status)}\r\ncontent-length: ${Buffer.byteLength(body)}\r\n`;
+    if (body !== "") out += "content-type: text/plain\r\n";
+    if (!keep) out += "connection: close\r\n";
+    const added = this.responseEdits?.added ?? [];
+    for (let i = 0; i < added.length; i += 2) out += `${added[i]}: ${added[i + 1]}\r\n`;
+    this.bytesSent = this.request.method === "HEAD" ? 0 : Buffer.byteLength(body);
+    this.downstream.write(`${out}\r\n${this.request.method === "HEAD" ? "" : body}`);
+    this.#complete();
+    this.downstream.onExchangeEnd(keep);
+  }
+
+  onUpstreamReady(): void {
+    const { socket } = this.#upstream!;
+    this.#headSent = true;
+    const hasBody = this.request.length !== 0;
+    if (hasBody) socket.cork();
+    socket.write(writeRequestHead(this.request, this.requestEdits, this.upgrade), "latin1");
+    for (let i = 0; i < this.#kept.length; i++) this.#sendPiece(this.#kept[i]!);
+    if (this.requestRead) this.#sendEnd();
+    if (hasBody) socket.uncork();
+    if (this.retries === 0) this.#dropKept();
+    this.downstream.resumeReading();
+  }
+
+  /** One piece of request body from downstream. */
+  onRequestData(piece: Buffer): void {
+    this.bytesReceived += piece.length;
+    if (!this.#headSent || (this.#replayable && this.retries > 0)) {
+      this.#kept.push(piece);
+      this.#keptBytes += piece.length;
+    }
+    if (!this.#headSent) {
+      if (this.#keptBytes >= MAX_REPLAY_BYTES) this.downstream.pauseReading();
+      return;
+    }
+    if (this.#keptBytes > MAX_REPLAY_BYTES || this.retries === 0) this.#dropKept();
+    if (this.#upstream !== null && !this.#sendPiece(piece)) this.downstream.pauseReading();
+  }
+
+  onRequestEnd(): void {
+    this.requestRead = true;
+    if (this.#headSent && this.#upstream !== null) this.#sendEnd();
+  }
+
+  #sendPiece(piece: Buffer): boolean {
+    const { socket } = this.#upstream!;
+    if (this.request.length !== CHUNKED) return socket.write(piece);
+    socket.write(`${piece.length.toString(16)}\r\n`, "latin1");
+    socket.write(piece);
+    return socket.write("\r\n", "latin1");
+  }
+
+  #sendEnd(): void {
+    if (this.request.length === CHUNKED) this.#upstream!.socket.write("0\r\n\r\n", "latin1");
+    this.requestSent = true;
+  }
+
+  #dropKept(): void {
+    if (this.#keptBytes > 0) this.#replayable = false;
+    this.#kept = [];
+    this.#keptBytes = 0;
+  }
+
+  onInformational(head: ResponseHead): void {
+    // Our own 100 has gone out already when the client asked for one.
+    if (this.request.minor === 1 && head.status !== 100)
+      this.downstream.write(writeResponseHead(head, null, -3, ""));
+  }
+
+  /** False if the response was thrown away for a retry. */
+  onResponseHead(head: ResponseHead): boolean {
+    const retry = this.downstream.handler.onResponse(this, head);
+    if (retry !== null && this.canReplay) {
+      this.#abandonUpstream();
+      this.forward(retry);
+      return false;
+    }
+    this.#clearTryTimer();
+    this.#dropKept();
+    this.responseStarted = true;
+    this.status = head.status;
+    this.detail = failureOf(Verdict.Ok).detail;
+    this.#framing = downstreamFraming(head, this.request.method, this.request.minor);
+    const keep = this.#framing !== UNTIL_CLOSE && this.downstream.mayKeepAlive();
+    if (!keep) this.downstream.closeAfterExchange();
+    const connection = keep ? (this.request.minor === 0 ? "keep-alive" : "") : "close";
+    this.downstream.write(writeResponseHead(head, this.responseEdits, this.#framing, connection));
+    return true;
+  }
+
+  onResponseData(piece: Buffer): void {
+    this.bytesSent += piece.length;
+    let more: boolean;
+    if (this.#framing === CHUNKED) {
+      this.downstream.write(`${piece.length.toString(16)}\r\n`);
+      this.downstream.socket.write(piece);
+      more = this.downstream.write("\r\n");
+    } else more = this.downstream.socket.write(piece);
+    if (!more) this.#upstream?.socket.pause();
+  }
+
+  onResponseEnd(): void {
+    this.#upstream = null;
+    if (this.#framing === CHUNKED) this.downstream.write("0\r\n\r\n");
+    this.#complete();
+    this.downstream.onExchangeEnd(true);
+  }
+
+  /** Only a real 101 to a request that asked makes a tunnel; early bytes were held until now (CVE-2025-64763). */
+  onUpgraded(upstream: UpstreamConnection, early: Buffer): void {
+    this.responseStarted = true;
+    this.status = 101;
+    this.detail = failureOf(Verdict.Ok).detail;
+    this.#upstream = null;
+    const head = writeResponseHead(upstream.head, this.responseEdits, -3, "upgrade");
+    this.downstream.write(`${head.slice(0, -2)}upgrade: ${upstream.head.upgrade}\r\n\r\n`);
+    upstream.detach();
+    this.#complete();
+    this.downstream.tunnelTo(upstream.socket, early);
+  }
+
+  /** The connection is gone already. */
+  onUpstreamFailure(verdict: Verdict): void {
+    const reused = this.#upstream?.used === true;
+    this.#upstream = null;
+    if (this.done) return;
+    this.verdict = verdict;
+    if (this.responseStarted) {
+      // Half a response must look like half a response: reset, never a clean end (RFC 9112 8).
+      this.detail = "upstream_reset_after_response_started";
+      this.downstream.abort();
+      return this.#complete();
+    }
+    this.#clearTryTimer();
+    if (this.canReplay) {
+      const pool = this.downstream.handler.onAttemptFailed(this, verdict);
+      if (pool !== null && (!reused || isSafe(this.request.method) || verdict === Verdict.ConnectFailure)) {
+        return this.forward(pool);
+      }
+      if (pool !== null && this.retries > 0) return this.forward(pool);
+    }
+    const failure = failureOf(verdict);
+    this.respond(failure.status, failure.detail, reasonOf(failure.status));
+  }
+
+  /** The client left, or sent a body that cannot be: nothing more goes either way. */
+  cancel(verdict: Verdict): void {
+    if (this.done) return;
+    this.verdict = verdict;
+    this.detail = failureOf(verdict).detail;
+    this.#abandonUpstream();
+    this.#complete();
+  }
+
+  onTimeout(): void {
+    this.verdict = Verdict.ResponseTimeout;
+    this.respond(504, failureOf(Verdict.ResponseTimeout).detail, "upstream request timeout");
+  }
+
+  onTryTimeout(): void {
+    this.#tryTimer = null;
+    this.#upstream?.fail(Verdict.ResponseTimeout);
+  }
+
+  pauseUpstream(): void {
+    this.#upstream?.socket.pause();
+  }
+
+  resumeUpstream(): void {
+    this.#upstream?.socket.resume();
+  }
+
+  resumeDownstream(): void {
+    this.downstream.resumeReading();
+  }
+
+  #abandonUpstream(): void {
+    this.#clearTryTimer();
+    const upstream = this.#upstream;
+    this.#upstream = null;
+    if (upstream !== null) upstream.release(false);
+  }
+
+  #clearTryTimer(): void {
+    if (this.#tryTimer !== null) clearTimeout(this.#tryTimer);
+    this.#tryTimer = null;
+  }
+
+  #complete(): void {
+    if (this.done) return;
+    this.done = true;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#clearTryTimer();
+    this.downstream.handler.onComplete(this);
+  }
+}
+
+function isSafe(method: string): boolean {
+  return method === "GET" || method === "HEAD" || method === "OPTIONS";
+}
+function onTimeout(exchange: Exchange): void {
+  exchange.onTimeout();
+}
+function onTryTimeout(exchange: Exchange): void {
+  exchange.onTryTimeout();
+}

@@ -1,0 +1,74 @@
+// hot path
+/** Keep-alive connections to one host, last used first, so that the surplus goes idle and is closed. */
+import type { Duplex } from "node:stream";
+import { UpstreamConnection } from "./upstream.ts";
+
+/** The part of net.Socket and tls.TLSSocket the codec uses. */
+export type Socket = Duplex & { setNoDelay?(on?: boolean): unknown };
+
+export interface PoolOptions {
+  /** Begins a connection; the socket emits `readyEvent` when it can be written. Plain and TLS differ only here. */
+  readonly connect: () => Socket;
+  readonly readyEvent: "connect" | "secureConnect";
+  readonly maxIdle: number;
+  readonly idleTimeoutMs: number;
+  readonly connectTimeoutMs: number;
+}
+
+export class HostPool {
+  readonly options: PoolOptions;
+  readonly idle: UpstreamConnection[] = [];
+  open = 0;
+  #sweeper: NodeJS.Timeout | null = null;
+
+  constructor(options: PoolOptions) {
+    this.options = options;
+  }
+
+  /** A connection for one exchange: idle (`used` true) or new. Its owner hears of readiness and of every failure. */
+  take(): UpstreamConnection {
+    const idle = this.idle.pop();
+    if (idle !== undefined) return idle;
+    this.open++;
+    return new UpstreamConnection(this, this.options.connect());
+  }
+
+  give(connection: UpstreamConnection): void {
+    if (this.idle.length >= this.options.maxIdle) {
+      connection.destroy();
+      return;
+    }
+    connection.idleSinceMs = performance.now();
+    this.idle.push(connection);
+    if (this.#sweeper === null) {
+      this.#sweeper = setInterval(sweep, Math.max(this.options.idleTimeoutMs / 4, 10), this);
+      this.#sweeper.unref();
+    }
+  }
+
+  /** Called once per connection when it is closed, whoever closed it. */
+  forget(connection: UpstreamConnection): void {
+    this.open--;
+    const at = this.idle.indexOf(connection);
+    if (at !== -1) this.idle.splice(at, 1);
+  }
+
+  sweepIdle(nowMs: number): void {
+    while (this.idle.length > 0 && nowMs - this.idle[0]!.idleSinceMs >= this.options.idleTimeoutMs) {
+      this.idle.shift()!.destroy();
+    }
+    if (this.idle.length === 0 && this.#sweeper !== null) {
+      clearInterval(this.#sweeper);
+      this.#sweeper = null;
+    }
+  }
+
+  close(): void {
+    while (this.idle.length > 0) this.idle.pop()!.destroy();
+    this.sweepIdle(0);
+  }
+}
+
+function sweep(pool: HostPool): void {
+  pool.sweepIdle(performance.now());
+}

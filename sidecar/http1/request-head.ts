@@ -1,0 +1,302 @@
+// hot path
+/** A request head: request line, target and Host rules (RFC 9112 3), framing (RFC 9112 6). One per connection, reused. */
+import type { HeadView } from "../snapshot.ts";
+import { Verdict } from "./errors.ts";
+import { Field, HeaderBlock, hasToken, MAX_HEAD_BYTES, parseLength, TOKEN } from "./header-block.ts";
+
+/** Longest request target taken; RFC 9112 3 asks for at least 8000. */
+export const MAX_TARGET_BYTES = 16 * 1024;
+const MAX_METHOD_BYTES = 64;
+const MAX_EMPTY_LINES = 2;
+
+/** Body length of a message whose framing is chunked, and of a response that ends with the connection. */
+export const CHUNKED = -1;
+export const UNTIL_CLOSE = -2;
+
+const TARGET = new Uint8Array(256);
+for (let c = 33; c < 127; c++) TARGET[c] = 1;
+const HOST = new Uint8Array(256);
+for (const c of "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~!$&'()*+;=%")
+  HOST[c.charCodeAt(0)] = 1;
+
+/** Fields a client may not have stripped by naming them in Connection: 400, as Envoy's sanitizeConnectionHeader. */
+const PROTECTED = [
+  "host",
+  "x-forwarded-for",
+  "x-forwarded-host",
+  "x-forwarded-proto",
+  "x-forwarded-client-cert",
+];
+/** Naming these has no effect: they belong to the mesh or to the message, not to the hop. */
+const NOT_HOP = [
+  "authorization",
+  "cookie",
+  "content-length",
+  "transfer-encoding",
+  "x-request-id",
+  "traceparent",
+  "tracestate",
+];
+
+export class RequestHead extends HeaderBlock implements HeadView {
+  method = "";
+  /** Origin-form with query, without fragment; "*" for OPTIONS *; "" for CONNECT. Filters may rewrite it. */
+  path = "";
+  authority = "";
+  /** 0 or 1: HTTP/1.x. */
+  minor = 1;
+  /** Body bytes, or CHUNKED. */
+  length = 0;
+  hasLength = false;
+  keepAlive = true;
+  expectsContinue = false;
+  /** The Upgrade field if this is a valid upgrade request (GET, 1.1, named in Connection), else "". */
+  upgrade = "";
+  trailersAccepted = false;
+  #lines = 0;
+  #empty = 0;
+  #absolute = false;
+
+  reset(start: number): void {
+    this.resetBlock(start);
+    this.method = "";
+    this.path = "";
+    this.authority = "";
+    this.minor = 1;
+    this.length = 0;
+    this.hasLength = false;
+    this.keepAlive = true;
+    this.expectsContinue = false;
+    this.upgrade = "";
+    this.trailersAccepted = false;
+    this.#lines = 0;
+    this.#empty = 0;
+    this.#absolute = false;
+  }
+
+  /** Reads on from where it stopped; `bytes` must begin with what was given before. */
+  parse(bytes: Buffer): Verdict {
+    this.bytes = bytes;
+    for (;;) {
+      const end = this.lineEnd(bytes);
+      if (end === -1) {
+        if (this.#lines === 0 && bytes.length - this.start > MAX_TARGET_BYTES + MAX_METHOD_BYTES + 16)
+          return Verdict.TargetTooLong;
+        return bytes.length - this.start > MAX_HEAD_BYTES ? Verdict.HeadTooLarge : Verdict.NeedMore;
+      }
+      if (end === -2) return this.#lines === 0 ? Verdict.BadRequestLine : Verdict.BadHeader;
+      const line = this.next;
+      this.next = end + 2;
+      if (this.#lines === 0) {
+        if (end === line) {
+          if (++this.#empty > MAX_EMPTY_LINES) return Verdict.BadRequestLine;
+          continue;
+        }
+        const verdict = this.#requestLine(bytes, line, end);
+        if (verdict !== Verdict.Ok) return verdict;
+        this.#lines = 1;
+        continue;
+      }
+      if (end + 2 - this.start > MAX_HEAD_BYTES) return Verdict.HeadTooLarge;
+      if (end === line) {
+        this.end = end + 2;
+        return this.#finish(bytes);
+      }
+      const verdict = this.scanField(bytes, line, end);
+      if (verdict !== Verdict.Ok) return verdict;
+    }
+  }
+
+  #requestLine(bytes: Buffer, start: number, end: number): Verdict {
+    let at = start;
+    while (at < end && TOKEN[bytes[at]!] !== 0) at++;
+    if (at === start || bytes[at] !== 32 || at - start > MAX_METHOD_BYTES) return Verdict.BadRequestLine;
+    const target = at + 1;
+    let targetEnd = target;
+    while (targetEnd < end && TARGET[bytes[targetEnd]!] === 1) targetEnd++;
+    if (targetEnd === target || bytes[targetEnd] !== 32) return Verdict.BadRequestLine;
+    if (targetEnd - target > MAX_TARGET_BYTES) return Verdict.TargetTooLong;
+    const version = targetEnd + 1;
+    if (end - version !== 8 || bytes.toString("latin1", version, version + 7) !== "HTTP/1.") {
+      return bytes.toString("latin1", version, Math.min(end, version + 5)) === "HTTP/" &&
+        bytes[end - 1] !== 32
+        ? Verdict.BadVersion
+        : Verdict.BadRequestLine;
+    }
+    this.minor = bytes[version + 7]! - 48;
+    if (this.minor !== 0 && this.minor !== 1) return Verdict.BadVersion;
+    this.method =
+      at - start === 3 && bytes[start] === 71 && bytes[start + 1] === 69 && bytes[start + 2] === 84
+        ? "GET"
+        : bytes.toString("latin1", start, at);
+    return this.#target(bytes.toString("latin1", target, targetEnd));
+  }
+
+  /** RFC 9112 3.2: origin-form, absolute-form (http and https only), authority-form with CONNECT, "*" with OPTIONS. */
+  #target(target: string): Verdict {
+    if (this.method === "CONNECT") {
+      if (this.minor === 0 || !isAuthority(target) || !hasPort(target)) return Verdict.BadRequestLine;
+      this.authority = target;
+      this.#absolute = true;
+      return Verdict.Ok;
+    }
+    if (target.charCodeAt(0) === 47) {
+      this.path = withoutFragment(target);
+      return Verdict.Ok;
+    }
+    if (target === "*") {
+      this.path = target;
+      return this.method === "OPTIONS" ? Verdict.Ok : Verdict.BadRequestLine;
+    }
+    const scheme = target.slice(0, 8).toLowerCase();
+    const from = scheme === "https://" ? 8 : scheme.startsWith("http://") ? 7 : 0;
+    if (from === 0) return Verdict.BadRequestLine;
+    let end = from;
+    while (end < target.length && target[end] !== "/" && target[end] !== "?" && target[end] !== "#") end++;
+    this.authority = target.slice(from, end);
+    if (!isAuthority(this.authority)) return Verdict.BadHost;
+    this.#absolute = true;
+    const rest = withoutFragment(target.slice(end));
+    this.path = rest.charCodeAt(0) === 47 ? rest : `/${rest}`;
+    return Verdict.Ok;
+  }
+
+  #finish(bytes: Buffer): Verdict {
+    let hosts = 0;
+    let codings = 0;
+    let connection: string | null = null;
+    let upgrade = "";
+    for (let i = 0; i < this.count; i++) {
+      switch (this.kind(i)) {
+        case Field.Host: {
+          const host = this.value(i);
+          if (++hosts > 1 || !isAuthority(host)) return Verdict.BadHost;
+          if (!this.#absolute) this.authority = host;
+          break;
+        }
+        case Field.ContentLength: {
+          if (this.hasLength) return Verdict.BadFraming;
+          this.hasLength = true;
+          this.length = parseLength(bytes, this.offsets[i * 5 + 2]!, this.offsets[i * 5 + 3]!);
+          if (this.length < 0) return Verdict.BadFraming;
+          break;
+        }
+        case Field.TransferEncoding: {
+          if (++codings > 1) return Verdict.BadFraming;
+          const coding = this.value(i).toLowerCase();
+          if (coding === "chunked") break;
+          return isCodingList(coding) ? Verdict.UnknownTransferCoding : Verdict.BadFraming;
+        }
+        case Field.Connection:
+          connection = connection === null ? this.value(i) : `${connection},${this.value(i)}`;
+          break;
+        case Field.Upgrade:
+          upgrade = upgrade === "" ? this.value(i) : `${upgrade},${this.value(i)}`;
+          break;
+        case Field.Expect:
+          if (this.value(i).toLowerCase() !== "100-continue" || this.expectsContinue)
+            return Verdict.BadExpect;
+          this.expectsContinue = this.minor === 1;
+          break;
+        case Field.Te:
+          if (hasToken(this.value(i), "trailers")) this.trailersAccepted = true;
+          break;
+      }
+    }
+    if (codings > 0) {
+      if (this.hasLength || this.minor === 0) return Verdict.BadFraming;
+      this.length = CHUNKED;
+    }
+    if (hosts === 0 && this.minor === 1) return Verdict.BadHost;
+    if (this.method === "CONNECT" && (this.hasLength || codings > 0)) return Verdict.BadFraming;
+    this.keepAlive = this.minor === 1;
+    return connection === null ? Verdict.Ok : this.#connection(connection, upgrade);
+  }
+
+  #connection(connection: string, upgrade: string): Verdict {
+    if (equalsIgnoreCase(connection, "keep-alive")) {
+      this.keepAlive = true;
+      return Verdict.Ok;
+    }
+    let from = 0;
+    while (from <= connection.length) {
+      let comma = connection.indexOf(",", from);
+      if (comma === -1) comma = connection.length;
+      const name = connection.slice(from, comma).trim().toLowerCase();
+      from = comma + 1;
+      if (name === "" || name === "keep-alive") continue;
+      if (name === "close") {
+        this.keepAlive = false;
+      } else if (name === "upgrade") {
+        if (
+          this.minor === 1 &&
+          this.method === "GET" &&
+          this.length === 0 &&
+          !equalsIgnoreCase(upgrade, "h2c")
+        )
+          this.upgrade = upgrade;
+      } else {
+        if (PROTECTED.includes(name) || name.charCodeAt(0) === 58) return Verdict.BadConnectionHeader;
+        if (NOT_HOP.includes(name)) continue;
+        for (let i = 0; i < this.count; i++) {
+          if (this.kind(i) === Field.Other && this.nameIs(i, name)) this.setKind(i, Field.Nominated);
+        }
+      }
+    }
+    return Verdict.Ok;
+  }
+}
+
+function equalsIgnoreCase(text: string, lower: string): boolean {
+  return text.length === lower.length && text.toLowerCase() === lower;
+}
+
+function withoutFragment(target: string): string {
+  const hash = target.indexOf("#");
+  return hash === -1 ? target : target.slice(0, hash);
+}
+
+/** A list of transfer codings without chunked in a wrong place; such a list is "not implemented", the rest is malformed. */
+export function isCodingList(list: string): boolean {
+  if (list === "") return false;
+  for (let i = 0; i < list.length; i++) {
+    const c = list.charCodeAt(i);
+    if (TOKEN[c & 255] === 0 && c !== 44 && c !== 32 && c !== 9 && c !== 59 && c !== 61 && c !== 34)
+      return false;
+    if (c > 126) return false;
+  }
+  const first = list.indexOf("chunked");
+  if (first === -1) return true;
+  return first === list.lastIndexOf("chunked") && list.endsWith("chunked");
+}
+
+function hasPort(authority: string): boolean {
+  const colon = authority.lastIndexOf(":");
+  return colon > 0 && colon < authority.length - 1 && authority.indexOf("]", colon) === -1;
+}
+
+/** uri-host [":" port] of RFC 9110 7.2, port at most 65535, no userinfo. */
+export function isAuthority(text: string): boolean {
+  let at = 0;
+  if (text.charCodeAt(0) === 91) {
+    at = text.indexOf("]") + 1;
+    if (at < 4) return false;
+    for (let i = 1; i < at - 1; i++) {
+      const c = text.charCodeAt(i) | 32;
+      const hex = (c >= 48 && c <= 57) || (c >= 97 && c <= 102);
+      if (!hex && text[i] !== ":" && text[i] !== ".") return false;
+    }
+  } else {
+    while (at < text.length && text.charCodeAt(at) < 256 && HOST[text.charCodeAt(at)] === 1) at++;
+    if (at === 0) return false;
+  }
+  if (at === text.length) return true;
+  if (text.charCodeAt(at) !== 58 || text.length - at > 6 || text.length - at < 2) return false;
+  let port = 0;
+  for (let i = at + 1; i < text.length; i++) {
+    const digit = text.charCodeAt(i) - 48;
+    if (digit < 0 || digit > 9) return false;
+    port = port * 10 + digit;
+  }
+  return port <= 65535;
+}

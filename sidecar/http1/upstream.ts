@@ -1,0 +1,179 @@
+// hot path
+/** One connection to a host: one exchange at a time; anything unasked for destroys it (RELIABILITY A8). */
+import { BodyReader } from "./body.ts";
+import { Verdict } from "./errors.ts";
+import type { Exchange } from "./exchange.ts";
+import type { HostPool, Socket } from "./pool.ts";
+import { ResponseHead } from "./response-head.ts";
+
+const MAX_INFORMATIONAL = 16;
+const OWNER = Symbol("upstream connection");
+type OwnedSocket = Socket & { [OWNER]: UpstreamConnection };
+const EMPTY = Buffer.alloc(0);
+
+export class UpstreamConnection {
+  readonly pool: HostPool;
+  readonly socket: Socket;
+  readonly head = new ResponseHead();
+  readonly body = new BodyReader();
+  exchange: Exchange | null = null;
+  ready = false;
+  used = false;
+  closed = false;
+  idleSinceMs = 0;
+  #buffer: Buffer = EMPTY;
+  #inBody = false;
+  #informational = 0;
+  #timer: NodeJS.Timeout | null = null;
+
+  constructor(pool: HostPool, socket: Socket) {
+    this.pool = pool;
+    this.socket = socket;
+    (socket as OwnedSocket)[OWNER] = this;
+    socket.setNoDelay?.(true);
+    socket.on(pool.options.readyEvent, onReady);
+    socket.on("data", onData);
+    socket.on("drain", onDrain);
+    socket.on("end", onEnd);
+    socket.on("error", onError);
+    socket.on("close", onClose);
+    this.#timer = setTimeout(onConnectTimeout, pool.options.connectTimeoutMs, this);
+  }
+
+  begin(exchange: Exchange): void {
+    this.exchange = exchange;
+    this.#buffer = EMPTY;
+    this.#inBody = false;
+    this.#informational = 0;
+    this.head.reset(0);
+    if (this.ready) exchange.onUpstreamReady();
+  }
+
+  onReady(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    this.ready = true;
+    this.exchange?.onUpstreamReady();
+  }
+
+  onData(chunk: Buffer): void {
+    if (this.exchange === null) {
+      this.destroy();
+      return;
+    }
+    const bytes = this.#buffer.length === 0 ? chunk : Buffer.concat([this.#buffer, chunk]);
+    this.#buffer = EMPTY;
+    let at = 0;
+    while (!this.#inBody) {
+      const verdict = this.head.parse(bytes, this.exchange.request.method);
+      if (verdict === Verdict.NeedMore) {
+        this.#buffer = bytes;
+        return;
+      }
+      if (verdict !== Verdict.Ok) return this.fail(verdict);
+      at = this.head.end;
+      if (this.head.status === 101) {
+        const exchange = this.exchange;
+        if (exchange.upgrade === "" || this.head.upgrade === "") return this.fail(Verdict.BadResponse);
+        exchange.onUpgraded(this, bytes.subarray(at));
+        return;
+      }
+      if (this.head.status < 200) {
+        if (++this.#informational > MAX_INFORMATIONAL) return this.fail(Verdict.BadResponse);
+        this.exchange.onInformational(this.head);
+        this.head.reset(at);
+        continue;
+      }
+      this.#inBody = true;
+      this.body.begin(this.head.length);
+      if (!this.exchange.onResponseHead(this.head)) return;
+    }
+    this.#readBody(bytes, at);
+  }
+
+  #readBody(bytes: Buffer, from: number): void {
+    let at = from;
+    while (at < bytes.length && !this.body.done) {
+      at = this.body.next(bytes, at);
+      if (this.body.verdict !== Verdict.Ok) return this.fail(Verdict.BadResponse);
+      if (this.body.dataEnd > this.body.dataStart) {
+        this.exchange?.onResponseData(bytes.subarray(this.body.dataStart, this.body.dataEnd));
+        if (this.exchange === null) return;
+      }
+    }
+    if (this.body.done) this.#finish(at < bytes.length);
+  }
+
+  #finish(surplus: boolean): void {
+    const exchange = this.exchange!;
+    const reusable = !surplus && this.head.reusable && exchange.requestSent && exchange.upgrade === "";
+    this.release(reusable);
+    exchange.onResponseEnd();
+  }
+
+  /** Ends the bond with the exchange; a connection with anything in doubt is destroyed. */
+  release(reusable: boolean): void {
+    this.exchange = null;
+    this.used = true;
+    if (reusable && !this.closed) {
+      this.socket.resume();
+      this.pool.give(this);
+    } else this.destroy();
+  }
+
+  fail(verdict: Verdict): void {
+    const exchange = this.exchange;
+    this.exchange = null;
+    this.destroy();
+    exchange?.onUpstreamFailure(verdict);
+  }
+
+  onEnd(): void {
+    if (this.exchange !== null && this.#inBody && this.body.untilClose) {
+      this.#finish(false);
+      return;
+    }
+    this.fail(Verdict.UpstreamReset);
+  }
+
+  destroy(): void {
+    if (this.closed) return;
+    this.closed = true;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.pool.forget(this);
+    this.socket.destroy();
+  }
+
+  /** Hands the socket over to a tunnel: the codec listens no more, and the socket is never pooled. */
+  detach(): void {
+    this.exchange = null;
+    this.closed = true;
+    this.pool.forget(this);
+    this.socket.off("data", onData);
+    this.socket.off("drain", onDrain);
+    this.socket.off("end", onEnd);
+  }
+}
+
+function onReady(this: Socket): void {
+  (this as OwnedSocket)[OWNER].onReady();
+}
+function onData(this: Socket, chunk: Buffer): void {
+  (this as OwnedSocket)[OWNER].onData(chunk);
+}
+function onDrain(this: Socket): void {
+  (this as OwnedSocket)[OWNER].exchange?.resumeDownstream();
+}
+function onEnd(this: Socket): void {
+  (this as OwnedSocket)[OWNER].onEnd();
+}
+function onError(this: Socket): void {
+  const connection = (this as OwnedSocket)[OWNER];
+  connection.fail(connection.ready ? Verdict.UpstreamReset : Verdict.ConnectFailure);
+}
+function onClose(this: Socket): void {
+  onError.call(this);
+}
+function onConnectTimeout(connection: UpstreamConnection): void {
+  connection.fail(Verdict.ConnectFailure);
+}

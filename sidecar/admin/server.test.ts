@@ -1,0 +1,64 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { request, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, expect, test } from "vitest";
+import { type AdminSource, serveAdmin } from "./server.ts";
+
+let server: Server;
+afterEach(() => server?.close());
+
+const calls: string[] = [];
+const source: AdminSource = {
+  ready: () => false,
+  serverInfo: () => ({
+    version: "0",
+    state: "LIVE",
+    uptime_current_epoch: "1s",
+    node: { id: "n", cluster: "c" },
+  }),
+  configDump: () => ({}),
+  clusters: () => ({ cluster_statuses: [] }),
+  listeners: () => ({ listener_statuses: [] }),
+  certs: () => ({ certificates: [] }),
+  stats: () => [["a", 1]],
+  prometheus: () => "a 1\n",
+  setLogLevel: (level) => calls.push(level),
+  drain: () => calls.push("drain"),
+  quit: null,
+};
+
+function get(options: object): Promise<{ status: number; body: string }> {
+  return new Promise((resolve, reject) => {
+    request({ agent: false, ...options }, (response) => {
+      let body = "";
+      response.on("data", (c) => {
+        body += c;
+      });
+      response.on("end", () => resolve({ status: response.statusCode ?? 0, body }));
+    })
+      .on("error", reject)
+      .end();
+  });
+}
+
+test("on loopback: pages, methods, a foreign Host, and quit off by default", async () => {
+  server = await serveAdmin({ kind: "tcp", host: "127.0.0.1", port: 0 }, source);
+  const { port } = server.address() as AddressInfo;
+  const at = (path: string, more: object = {}) => get({ port, host: "127.0.0.1", path, ...more });
+  expect((await at("/ready")).status).toBe(503);
+  expect((await at("/stats")).body).toBe("a: 1\n");
+  expect((await at("/stats", { headers: { host: "evil.example" } })).status).toBe(403);
+  expect((await at("/drain_listeners")).status).toBe(405);
+  expect((await at("/logging?level=debug", { method: "POST" })).status).toBe(200);
+  expect((await at("/quitquitquit", { method: "POST" })).status).toBe(403);
+  expect(calls).toEqual(["debug"]);
+});
+
+test("on a Unix socket", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "admin-"));
+  server = await serveAdmin({ kind: "unix", path: join(folder, "a.sock") }, source);
+  expect((await get({ socketPath: join(folder, "a.sock"), path: "/server_info" })).status).toBe(200);
+  await rm(folder, { recursive: true });
+});

@@ -37,11 +37,6 @@ export class HostPorts {
         });
       }
     }
-    for (const [port, { server }] of this.#servers) {
-      if (wanted.has(port)) continue;
-      server.close();
-      this.#servers.delete(port);
-    }
     for (const [port, { object, target, selector }] of wanted) {
       const ns = object.metadata.namespace ?? "default";
       const targets = (): { host: string; port: number }[] =>
@@ -59,6 +54,11 @@ export class HostPorts {
       const entry = this.#servers.get(port);
       if (entry !== undefined) entry.targets = targets;
       else await this.#listen(port, object, targets);
+    }
+    for (const [port, { server }] of this.#servers) {
+      if (wanted.has(port)) continue;
+      server.close();
+      this.#servers.delete(port);
     }
   }
 

@@ -3,6 +3,7 @@ import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { type Clock, systemClock } from "#lib/clock.ts";
+import { createLogger } from "#lib/log.ts";
 import { Addresses } from "./addresses.ts";
 import { HostPorts } from "./host-ports.ts";
 import { killLeftovers, MARK, startTime } from "./leftovers.ts";
@@ -62,11 +63,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
   const { mode, reason } = chooseMode(options.mode ?? "auto");
   const templates = podTemplates(options.objects);
   mkdirSync(join(options.stateDir, "pods"), { recursive: true, mode: 0o700 });
-  const longest = join(options.stateDir, "pods", "x".repeat(40), "admin.sock");
-  if (longest.length > 107 + 20)
-    throw new PlatformError(
-      `state directory ${options.stateDir} is too long for Unix sockets (108 bytes): set XDG_STATE_HOME to a shorter path`,
-    );
+  checkSocketPaths(options.stateDir, templates);
   await takeOver(options.stateDir);
   const platform = new Platform(options, mode, reason);
   try {
@@ -76,6 +73,17 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     throw error;
   }
   return platform;
+}
+
+/** sun_path holds 107 bytes and a terminator (unix(7)); found out here, not by each proxy in its log. */
+function checkSocketPaths(stateDir: string, templates: readonly PodTemplate[]): void {
+  for (const { workload } of templates) {
+    const bytes = Buffer.byteLength(join(stateDir, "pods", `${workload}-00`, "admin.sock"));
+    if (bytes > 107)
+      throw new PlatformError(
+        `state directory ${stateDir} is too long for the Unix sockets of ${workload} (${bytes} of 107 bytes): set XDG_STATE_HOME to a shorter path`,
+      );
+  }
 }
 
 /** Refuses when the mesh runs; otherwise cleans what a killed supervisor left. */
@@ -125,6 +133,7 @@ export class Platform {
   readonly #tokens: Tokens;
   readonly #file: PlatformFile;
   readonly #hostPorts = new HostPorts();
+  readonly #log = createLogger("local");
   #controlPlane: Supervised | undefined;
   #objects: readonly PlatformObject[];
   #templates: readonly PodTemplate[] = [];
@@ -220,7 +229,10 @@ export class Platform {
 
   async #workload(template: PodTemplate): Promise<void> {
     const mine = this.#pods.filter(
-      (p) => p.template.workload === template.workload && p.template.namespace === template.namespace,
+      (p) =>
+        !p.stopping &&
+        p.template.workload === template.workload &&
+        p.template.namespace === template.namespace,
     );
     const current = mine.filter((p) => p.template.hash === template.hash);
     const old = mine.filter((p) => p.template.hash !== template.hash);
@@ -231,18 +243,27 @@ export class Platform {
       // Rolling: the old serve until the new do. If the new never get ready, the old stay, as with maxUnavailable 0.
       void started
         .then(() => this.#when(() => fresh.every((p) => p.ready) || this.#stopped))
-        .then(() => Promise.all(old.map((p) => this.#remove(p))));
+        .then(() => Promise.all(old.map((p) => this.#remove(p))))
+        .catch((error: unknown) => this.#failed(template, error));
     } else {
-      void started.catch(() => {});
+      void started.catch((error: unknown) => this.#failed(template, error));
     }
     await Promise.all(current.slice(template.replicas).map((p) => this.#remove(p)));
+  }
+
+  #failed(template: PodTemplate, error: unknown): void {
+    this.#log.error("a pod could not be started", {
+      workload: `${template.namespace}/${template.workload}`,
+      error,
+    });
   }
 
   async #create(template: PodTemplate): Promise<Pod> {
     const names = new Set(this.#pods.map((p) => p.name));
     let n = 0;
     while (names.has(`${template.workload}-${n}`)) n++;
-    const name = template.ownerKind === "Pod" ? template.workload : `${template.workload}-${n}`;
+    const bare = template.ownerKind === "Pod" && !names.has(template.workload);
+    const name = bare ? template.workload : `${template.workload}-${n}`;
     const address = await this.#addresses.pod(name);
     const pod = new Pod({
       name,
@@ -272,6 +293,7 @@ export class Platform {
   }
 
   async #remove(pod: Pod): Promise<void> {
+    if (pod.stopping) return;
     await pod.stop(this.#options.drainMs ?? 500);
     this.#pods = this.#pods.filter((p) => p !== pod);
     this.#addresses.release(pod.name);

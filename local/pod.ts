@@ -53,6 +53,9 @@ export class Pod {
   get address(): PodAddress {
     return this.#context.address;
   }
+  get stopping(): boolean {
+    return this.#stopping;
+  }
   get adminAddress(): string {
     return `unix:${join(this.#dir, "admin.sock")}`;
   }

@@ -7,6 +7,7 @@ import {
 } from "#ir/authz.ts";
 import type { Loaded } from "../load.ts";
 import { objectsOf, selects, type Workload, type World } from "../world.ts";
+import { whenSubject } from "./when.ts";
 
 type Policy = Loaded<"security.istio.io/AuthorizationPolicy">;
 type Subject = AuthzCondition["subject"];
@@ -34,24 +35,6 @@ function conditions(
         pattern(kind === "service-account" && !v.includes("/") ? `${namespace}/${v}` : v),
       ),
     }));
-}
-
-const WHEN: Readonly<Record<string, Subject["kind"]>> = {
-  "source.ip": "source-ip",
-  "remote.ip": "remote-ip",
-  "source.namespace": "namespace",
-  "source.principal": "principal",
-  "source.serviceAccount": "service-account",
-  "destination.ip": "destination-ip",
-  "destination.port": "destination-port",
-  "connection.sni": "sni",
-};
-/** null = a key that Weft does not know: `validate` refuses the policy. */
-export function whenSubject(key: string): Subject | null {
-  const header = /^request\.headers\[([^\]]+)\]$/.exec(key);
-  if (header) return { kind: "header", name: header[1]!.toLowerCase() };
-  const kind = WHEN[key];
-  return kind === undefined ? null : ({ kind } as Subject);
 }
 
 function toIr(p: Policy): AuthzPolicyIr {

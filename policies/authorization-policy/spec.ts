@@ -1,5 +1,8 @@
-import { type Infer, labels, list, object, oneOf, required, str } from "../schema.ts";
+import { check, type Infer, labels, list, object, oneOf, required, str } from "../schema.ts";
+import { whenSubject } from "./when.ts";
 
+// A condition that were dropped would widen an ALLOW: an unknown key refuses the policy.
+const whenKey = check(str, (key) => (whenSubject(key) === null ? `key ${key} is not supported yet` : null));
 const texts = list(str);
 const source = object(
   {
@@ -35,7 +38,7 @@ export const authorizationPolicySpec = object(
       object({
         from: list(object({ source: required(source) })),
         to: list(object({ operation: required(operation) })),
-        when: list(object({ key: required(str), values: texts, notValues: texts })),
+        when: list(object({ key: required(whenKey), values: texts, notValues: texts })),
       }),
     ),
   },

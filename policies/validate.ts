@@ -1,0 +1,106 @@
+import { findService, fullHost } from "./host.ts";
+import type { Loaded } from "./load.ts";
+import { type Issue, type Path, showPath } from "./schema.ts";
+import { gatewayNames } from "./virtual-service/resolve.ts";
+import { objectsOf, selects, type World } from "./world.ts";
+
+/** Checks that need the whole world: duplicates, conflicting or unknown hosts, subsets, delegates, idle policies. */
+export function validate(world: World): Issue[] {
+  const issues: Issue[] = [];
+  const say = (level: Issue["level"], code: string, o: Loaded, path: Path, message: string): void => {
+    const object =
+      o.namespace === "" ? `${o.source.kind} ${o.name}` : `${o.source.kind} ${o.namespace}/${o.name}`;
+    issues.push({
+      level,
+      code,
+      message,
+      file: o.source.file,
+      line: o.line(path),
+      object,
+      path: showPath(path),
+    });
+  };
+  const place = (o: Loaded): string => `${o.namespace}/${o.name} (${o.source.file}:${o.source.line})`;
+  const seen = new Map<string, Loaded>();
+  for (const o of world.objects) {
+    const id = `${o.key} ${o.namespace}/${o.name}`;
+    const first = seen.get(id);
+    if (first) say("error", "duplicate", o, ["metadata", "name"], `already defined at ${place(first)}`);
+    else seen.set(id, o);
+  }
+  const services = objectsOf(world, "networking.istio.io/VirtualService");
+  const rules = objectsOf(world, "networking.istio.io/DestinationRule");
+  const hosts = new Map<string, Loaded>();
+  for (const vs of services) {
+    if (gatewayNames(vs.spec.gateways, vs.namespace).includes("mesh"))
+      for (const [i, h] of (vs.spec.hosts ?? []).entries()) {
+        const host = fullHost(h, vs.namespace, world);
+        const first = hosts.get(host);
+        if (first)
+          say(
+            "warning",
+            "conflicting-host",
+            vs,
+            ["spec", "hosts", i],
+            `${host} belongs to VirtualService ${place(first)}, the oldest; this one is ignored for it`,
+          );
+        else hosts.set(host, vs);
+      }
+    for (const [i, http] of (vs.spec.http ?? []).entries()) {
+      for (const [j, { destination: d }] of (http.route ?? []).entries()) {
+        const path = ["spec", "http", i, "route", j, "destination"];
+        const host = fullHost(d.host, vs.namespace, world);
+        if (!findService(world, host))
+          say("warning", "unknown-host", vs, [...path, "host"], `no service has the host ${host}`);
+        else if (
+          d.subset !== undefined &&
+          !rules.some(
+            (r) =>
+              fullHost(r.spec.host, r.namespace, world) === host &&
+              r.spec.subsets?.some((s) => s.name === d.subset),
+          )
+        )
+          say(
+            "warning",
+            "unknown-subset",
+            vs,
+            [...path, "subset"],
+            `no DestinationRule gives ${host} a subset "${d.subset}": requests get 503`,
+          );
+      }
+      if (http.delegate) {
+        const ns = http.delegate.namespace ?? vs.namespace;
+        const target = services.find((v) => v.name === http.delegate!.name && v.namespace === ns);
+        const path = ["spec", "http", i, "delegate"];
+        if (!target)
+          say("error", "unknown-delegate", vs, path, `no VirtualService ${ns}/${http.delegate.name}`);
+        else if (target.spec.http?.some((h) => h.delegate))
+          say(
+            "error",
+            "nested-delegate",
+            vs,
+            path,
+            `${place(target)} delegates itself: only one level is allowed (this also refuses cycles)`,
+          );
+      }
+    }
+  }
+  for (const r of rules) {
+    const host = fullHost(r.spec.host, r.namespace, world);
+    if (!host.includes("*") && !findService(world, host))
+      say("warning", "unknown-host", r, ["spec", "host"], `no service has the host ${host}`);
+  }
+  const policies = [
+    ...objectsOf(world, "security.istio.io/AuthorizationPolicy"),
+    ...objectsOf(world, "security.istio.io/PeerAuthentication"),
+  ];
+  for (const p of policies) {
+    const labels = p.spec.selector?.matchLabels;
+    const reach = world.workloads.filter(
+      (w) => p.namespace === world.mesh.rootNamespace || w.namespace === p.namespace,
+    );
+    if (labels && Object.keys(labels).length > 0 && !reach.some((w) => selects(labels, w.labels)))
+      say("warning", "selects-nothing", p, ["spec", "selector"], "the selector takes no workload");
+  }
+  return issues;
+}

@@ -53,17 +53,24 @@ function answer(request: IncomingMessage, response: ServerResponse, source: Admi
   }
   switch (url.pathname) {
     case "/ready":
-      return source.ready() ? reply(response, 200, "LIVE\n") : reply(response, 503, "PRE_INITIALIZING\n");
+      if (source.ready()) reply(response, 200, "LIVE\n");
+      else reply(response, 503, "PRE_INITIALIZING\n");
+      return;
     case "/server_info":
-      return json(response, source.serverInfo());
+      json(response, source.serverInfo());
+      return;
     case "/config_dump":
-      return json(response, source.configDump());
+      json(response, source.configDump());
+      return;
     case "/clusters":
-      return json(response, source.clusters());
+      json(response, source.clusters());
+      return;
     case "/listeners":
-      return json(response, source.listeners());
+      json(response, source.listeners());
+      return;
     case "/certs":
-      return json(response, source.certs());
+      json(response, source.certs());
+      return;
     case "/stats":
       return reply(
         response,
@@ -71,23 +78,32 @@ function answer(request: IncomingMessage, response: ServerResponse, source: Admi
         Array.from(source.stats(), ([name, value]) => `${name}: ${value}\n`).join(""),
       );
     case "/stats/prometheus":
-      return reply(response, 200, source.prometheus(), "text/plain; version=0.0.4; charset=utf-8");
+      reply(response, 200, source.prometheus(), "text/plain; version=0.0.4; charset=utf-8");
+      return;
     case "/logging": {
       const level = url.searchParams.get("level") ?? "";
       if (!isLogLevel(level))
-        return reply(response, 400, `level "${level}" is not one of debug, info, warn, error\n`);
+        reply(response, 400, `level "${level}" is not one of debug, info, warn, error\n`);
+      return;
       source.setLogLevel(level);
-      return reply(response, 200, "OK\n");
+      reply(response, 200, "OK\n");
+      return;
     }
     case "/drain_listeners":
       source.drain();
-      return reply(response, 200, "OK\n");
-    case "/quitquitquit":
-      if (source.quit === null) return reply(response, 403, "off; it must be enabled in the configuration\n");
       reply(response, 200, "OK\n");
-      return source.quit();
+      return;
+    case "/quitquitquit":
+      if (source.quit === null) {
+        reply(response, 403, "off; it must be enabled in the configuration\n");
+        return;
+      }
+      reply(response, 200, "OK\n");
+      source.quit();
+      return;
     default:
-      return reply(response, 404, "no such page\n");
+      reply(response, 404, "no such page\n");
+      return;
   }
 }
 

@@ -1,0 +1,86 @@
+import { once } from "node:events";
+import { connect, createServer } from "node:net";
+import { expect, test } from "vitest";
+import { createLogger } from "#lib/log.ts";
+import { Proxy } from "./proxy.ts";
+import type { FilterChain, Listener, Snapshot } from "./snapshot.ts";
+import { TcpProxy } from "./tcp/proxy.ts";
+
+function snapshotOf(port: number, chain: FilterChain | null): Snapshot {
+  const listener = {
+    name: "in",
+    address: "127.0.0.1",
+    port,
+    pipe: null,
+    bindToPort: true,
+    useOriginalDst: false,
+    tlsInspector: null,
+    httpInspector: { disabledFor: () => false },
+    listenerFiltersTimeoutMs: 0,
+    continueOnListenerFiltersTimeout: true,
+    findFilterChain: () => chain,
+  } as unknown as Listener;
+  return {
+    listeners: new Map([["in", listener]]),
+    bound: [listener],
+    findByOriginalDst: () => null,
+  } as unknown as Snapshot;
+}
+const chain = {
+  tls: null,
+  networkFilters: [{ kind: "noop", name: "n" }],
+  terminal: { kind: "tcp" },
+} as unknown as FilterChain;
+
+async function start(permits: boolean, found: FilterChain | null) {
+  const app = createServer({ allowHalfOpen: true }, (s) => s.on("error", () => {}).pipe(s)).listen(
+    0,
+    "127.0.0.1",
+  );
+  await once(app, "listening");
+  const refusals: string[] = [];
+  const proxy = new Proxy(
+    {
+      trustDomain: "cluster.local",
+      secret: () => null,
+      permits: () => permits,
+      refused: (_l, reason) => refusals.push(reason),
+    },
+    {
+      http: () => {},
+      drainHttp: () => {},
+      tcp: (accepted) => {
+        const { port } = app.address() as { port: number };
+        const up = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
+        new TcpProxy(accepted.stream, up, { idleTimeoutMs: 0 }, () => {});
+      },
+    },
+    createLogger("test", "silent"),
+  );
+  expect(await proxy.publish(snapshotOf(0, found))).toEqual([]);
+  const client = connect(proxy.listeners.addresses()[0]!.port, "127.0.0.1");
+  client.on("error", () => {});
+  client.write("SSH-2.0-x\r\n");
+  return { app, proxy, client, refusals };
+}
+
+test("peeked bytes reach the app, and a drain cuts what outlives the deadline", async () => {
+  const { app, proxy, client } = await start(true, chain);
+  expect(String((await once(client, "data"))[0])).toBe("SSH-2.0-x\r\n");
+  await proxy.drain(50);
+  await expect.poll(() => client.destroyed).toBe(true);
+  expect(proxy.listeners.addresses()).toEqual([]);
+  app.close();
+});
+
+test.each([
+  [false, chain, "rbac_denied"],
+  [true, null, "filter_chain_not_found"],
+])("permits %s, chain %o: closed, with %s", async (permits, found, reason) => {
+  const { app, proxy, client, refusals } = await start(permits, found);
+  client.resume();
+  await expect.poll(() => refusals).toEqual([reason]);
+  await expect.poll(() => client.destroyed).toBe(true);
+  await proxy.drain(0);
+  app.close();
+});

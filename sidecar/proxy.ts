@@ -1,0 +1,71 @@
+import type { Socket } from "node:net";
+import type { Logger } from "#lib/log.ts";
+import { type AcceptContext, type Accepted, acceptConnection } from "./inbound.ts";
+import { Listeners } from "./listen/listener.ts";
+import type { HttpConfig, Snapshot, TcpConfig } from "./snapshot.ts";
+
+/** What ends a connection's chain; made by main.ts from http1/ and tcp/. */
+export interface Terminals {
+  http(accepted: Accepted, config: HttpConfig): void;
+  tcp(accepted: Accepted, config: TcpConfig): void;
+  /** Connection: close on the next response of every HTTP connection. */
+  drainHttp(): void;
+}
+
+/** The data plane of one process: published snapshots in, connections served. */
+export class Proxy {
+  readonly listeners: Listeners;
+  readonly #terminals: Terminals;
+  readonly #context: AcceptContext;
+  #snapshot: Snapshot | null = null;
+  #draining = false;
+
+  constructor(context: Omit<AcceptContext, "snapshot">, terminals: Terminals, log: Logger) {
+    this.#terminals = terminals;
+    this.#context = {
+      trustDomain: context.trustDomain,
+      secret: () => context.secret(),
+      permits: (filter, facts) => context.permits(filter, facts),
+      refused: (listener, reason, detail) => context.refused(listener, reason, detail),
+      snapshot: () => this.#snapshot,
+    };
+    this.listeners = new Listeners((socket, name) => this.#accept(socket, name), log);
+  }
+
+  get snapshot(): Snapshot | null {
+    return this.#snapshot;
+  }
+  get draining(): boolean {
+    return this.#draining;
+  }
+
+  /** One assignment, then the listening sockets follow. Resolves with the addresses that could not be bound. */
+  async publish(snapshot: Snapshot): Promise<string[]> {
+    this.#snapshot = snapshot;
+    if (this.#draining) return [];
+    return this.listeners.apply(
+      snapshot.bound
+        .filter((listener) => listener.pipe === null)
+        .map((listener) => ({ name: listener.name, host: listener.address, port: listener.port })),
+    );
+  }
+
+  #accept(socket: Socket, name: string): void {
+    acceptConnection(socket, name, this.#context, (accepted) => {
+      const terminal = accepted.chain.terminal;
+      if (terminal.kind === "http") this.#terminals.http(accepted, terminal);
+      else this.#terminals.tcp(accepted, terminal);
+    });
+  }
+
+  /** Stops accepting, lets what is in flight end, cuts the rest at the deadline. */
+  async drain(deadlineMs: number): Promise<void> {
+    this.#draining = true;
+    this.listeners.stopAccepting();
+    this.#terminals.drainHttp();
+    const end = performance.now() + deadlineMs;
+    while (this.listeners.connections.size > 0 && performance.now() < end)
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    this.listeners.destroyConnections();
+  }
+}

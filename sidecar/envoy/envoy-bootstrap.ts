@@ -94,13 +94,24 @@ export function envoyBootstrap(config: Bootstrap): Json {
         cluster("sds-grpc", { pipe: { path: config.sds.path } }),
       ],
     },
+    overload_manager: {
+      resource_monitors: [
+        {
+          name: "envoy.resource_monitors.global_downstream_max_connections",
+          typed_config: {
+            "@type":
+              "type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+            max_active_downstream_connections: 50000,
+          },
+        },
+      ],
+    },
     layered_runtime: {
       layers: [
         {
           name: "weft",
           static_layer: {
             "re2.max_program_size.error_level": 32768,
-            "overload.global_downstream_max_connections": 50000,
           },
         },
       ],

@@ -1,5 +1,5 @@
 import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { dirname, join, resolve as resolvePath } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { type Clock, systemClock } from "#lib/clock.ts";
@@ -59,7 +59,8 @@ export interface PlatformStatus {
 const PROJECT = dirname(dirname(fileURLToPath(import.meta.url)));
 
 /** Starts the control plane, then every pod; resolves when the processes are started (see `whenReady`). */
-export async function startPlatform(options: PlatformOptions): Promise<Platform> {
+export async function startPlatform(given: PlatformOptions): Promise<Platform> {
+  const options = { ...given, stateDir: resolvePath(given.stateDir) };
   const { mode, reason } = chooseMode(options.mode ?? "auto");
   const templates = podTemplates(options.objects);
   mkdirSync(join(options.stateDir, "pods"), { recursive: true, mode: 0o700 });

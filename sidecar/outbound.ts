@@ -1,7 +1,8 @@
 import { connect, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
+import { chooseTransport } from "./cluster/balancer.ts";
 import { trustDomainsOf } from "./inbound.ts";
-import type { Cluster, Host, UpstreamTls } from "./snapshot.ts";
+import type { Cluster, Host } from "./snapshot.ts";
 import type { TlsSecret } from "./tls/secrets.ts";
 import { startTls } from "./tls/upstream.ts";
 
@@ -9,17 +10,6 @@ export interface UpstreamFailure {
   /** Envoy's response flag: UF = connection failure or refused identity. */
   readonly flag: "UF";
   readonly message: string;
-}
-
-/** The transport socket of a host: the first match of its metadata wins, `{}` matches all (XDS 2.2). */
-export function transportOf(cluster: Cluster, host: Host): UpstreamTls | null {
-  for (const candidate of cluster.transportSocketMatches) {
-    let matches = true;
-    for (const [key, value] of Object.entries(candidate.match))
-      if (host.transportSocketMetadata[key] !== value) matches = false;
-    if (matches) return candidate.tls;
-  }
-  return cluster.transportSocket;
 }
 
 /**
@@ -60,7 +50,7 @@ export function connectUpstream(
     if (settled) return;
     clearTimeout(timer);
     if (cluster.tcpKeepalive !== null) socket.setKeepAlive(true, cluster.tcpKeepalive.timeSeconds * 1000);
-    const tls = transportOf(cluster, host);
+    const tls = chooseTransport(cluster, host).tls;
     if (tls === null) {
       settled = true;
       onOpen(socket, "");

@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { connect, createServer } from "node:net";
 import { expect, test } from "vitest";
 import { createLogger } from "#lib/log.ts";
-import { Proxy } from "./proxy.ts";
+import { DataPlane } from "./proxy.ts";
 import type { FilterChain, Listener, Snapshot } from "./snapshot.ts";
 import { TcpProxy } from "./tcp/proxy.ts";
 
@@ -39,7 +39,7 @@ async function start(permits: boolean, found: FilterChain | null) {
   );
   await once(app, "listening");
   const refusals: string[] = [];
-  const proxy = new Proxy(
+  const proxy = new DataPlane(
     {
       trustDomain: "cluster.local",
       secret: () => null,

@@ -13,7 +13,7 @@ export interface Terminals {
 }
 
 /** The data plane of one process: published snapshots in, connections served. */
-export class Proxy {
+export class DataPlane {
   readonly listeners: Listeners;
   readonly #terminals: Terminals;
   readonly #context: AcceptContext;

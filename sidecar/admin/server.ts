@@ -72,21 +72,17 @@ function answer(request: IncomingMessage, response: ServerResponse, source: Admi
       json(response, source.certs());
       return;
     case "/stats":
-      return reply(
-        response,
-        200,
-        Array.from(source.stats(), ([name, value]) => `${name}: ${value}\n`).join(""),
-      );
+      reply(response, 200, Array.from(source.stats(), ([name, value]) => `${name}: ${value}\n`).join(""));
+      return;
     case "/stats/prometheus":
       reply(response, 200, source.prometheus(), "text/plain; version=0.0.4; charset=utf-8");
       return;
     case "/logging": {
       const level = url.searchParams.get("level") ?? "";
-      if (!isLogLevel(level))
-        reply(response, 400, `level "${level}" is not one of debug, info, warn, error\n`);
-      return;
-      source.setLogLevel(level);
-      reply(response, 200, "OK\n");
+      if (isLogLevel(level)) {
+        source.setLogLevel(level);
+        reply(response, 200, "OK\n");
+      } else reply(response, 400, `level "${level}" is not one of debug, info, warn, error, silent\n`);
       return;
     }
     case "/drain_listeners":

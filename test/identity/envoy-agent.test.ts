@@ -150,7 +150,7 @@ test.skipIf("missing" in envoy)(
         drainSeconds: 0,
       }),
     );
-    const main = new URL("./main.ts", import.meta.url).pathname;
+    const main = new URL("../../sidecar/envoy/main.ts", import.meta.url).pathname;
     const agent = spawn(
       process.execPath,
       [main, "--config", config, "--envoy", "path" in envoy ? envoy.path : ""],

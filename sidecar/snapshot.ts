@@ -58,7 +58,10 @@ export interface Listener {
   /** Path of a Unix socket instead of address and port, or null. */
   readonly pipe: string | null;
   readonly bindToPort: boolean;
+  /** use_original_dst: hand the connection to the listener of its original destination (virtualOutbound only). */
   readonly useOriginalDst: boolean;
+  /** The original destination is to be read. virtualInbound reads it but keeps the connection: handed over, it would meet an outbound listener of the same port, which has no authorization. */
+  readonly restoresOriginalDst: boolean;
   readonly direction: "INBOUND" | "OUTBOUND" | "UNSPECIFIED";
   readonly tlsInspector: ListenerFilter | null;
   readonly httpInspector: ListenerFilter | null;

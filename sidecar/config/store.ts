@@ -210,7 +210,7 @@ function makeSnapshot(version: number, listeners: Map<string, Listener>, cluster
   };
   for (const listener of listeners.values()) {
     // The virtual listeners take connections in; they are not looked up by where those wanted to go.
-    if (!listener.useOriginalDst) byAddress.set(`${listener.address}:${listener.port}`, listener);
+    if (!listener.restoresOriginalDst) byAddress.set(`${listener.address}:${listener.port}`, listener);
     for (const chain of chainsOf(listener)) secrets(chain.tls);
   }
   for (const cluster of clusters.values()) {

@@ -111,3 +111,35 @@ test("errors name file, line, object and field", () => {
     ["unknown-field", 7, "VirtualService default/a", "spec.htpp"],
   ]);
 });
+
+test("HTTPRoute on a Service: longest path first; a Gateway serves its host", () => {
+  const ir = of(`
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: reviews}
+spec:
+  parentRefs: [{group: "", kind: Service, name: reviews, port: 9080}]
+  rules:
+  - backendRefs: [{name: reviews, port: 9080}]
+  - matches: [{path: {type: PathPrefix, value: /a/}}, {path: {type: Exact, value: /a}}]
+    backendRefs: [{name: nobody, port: 1}]
+`);
+  const routes = ir.outboundHttp[0]!.virtualHosts[0]!.routes;
+  expect(routes.map((r) => r.match.path)).toEqual([
+    { kind: "exact", value: "/a" },
+    { kind: "segments", value: "/a" },
+    null,
+  ]);
+  expect(routes[0]?.action).toMatchObject({ kind: "respond", status: 500 });
+});
+
+test("bad input: broken YAML, alias bomb, unknown kind, bad regex: an error each, never a throw", () => {
+  const codes = (text: string) => load(text, "x.yaml").issues.map((i) => i.code);
+  expect(codes("a: [")).toContain("yaml");
+  expect(codes(`a: &a [1,1]\nb: &b [${"*a,".repeat(60)}]\nc: [${"*b,".repeat(60)}]`)).toEqual(["yaml"]);
+  expect(codes("apiVersion: v1\nkind: Gizmo\nmetadata: {name: a}")).toEqual(["unknown-kind"]);
+  expect(codes("42")).toEqual(["not-an-object"]);
+  const vs =
+    "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}\nspec: {hosts: [a], http: [";
+  expect(codes(`${vs}{match: [{uri: {regex: "("}}], redirect: {uri: /}}]}`)).toEqual(["invalid-value"]);
+});

@@ -94,7 +94,6 @@ function tls(policy: Policy, service: Service, port: ServicePort, subset: string
     case "ISTIO_MUTUAL":
       return { kind: "mutual", sans: given.subjectAltNames ?? sans, sni: given.sni ?? sniName };
     case "SIMPLE":
-    case "MUTUAL":
       return {
         kind: "simple",
         sni: given.sni ?? (service.host.startsWith("*") ? null : service.host),

@@ -56,7 +56,7 @@ const policyFields = {
   ),
   tls: object(
     {
-      mode: oneOf("DISABLE", "SIMPLE", "MUTUAL", "ISTIO_MUTUAL"),
+      mode: oneOf("DISABLE", "SIMPLE", "ISTIO_MUTUAL"),
       sni: str,
       subjectAltNames: list(str),
       caCertificates: str,

@@ -1,4 +1,4 @@
-import { type Infer, labels, list, object, oneOf, port, required, str } from "../schema.ts";
+import { type Infer, list, object, oneOf, port, required, str } from "../schema.ts";
 
 /** gateway.networking.k8s.io Gateway. Its proxies carry the label gateway.networking.k8s.io/gateway-name. */
 export const kubeGatewaySpec = object(
@@ -13,7 +13,7 @@ export const kubeGatewaySpec = object(
             port: required(port),
             protocol: required(oneOf("HTTP")),
             allowedRoutes: object({
-              namespaces: object({ from: oneOf("Same", "All"), selector: object({ matchLabels: labels }) }),
+              namespaces: object({ from: oneOf("Same", "All") }, { later: ["selector"] }),
               kinds: list(object({ group: str, kind: required(str) })),
             }),
           },

@@ -1,10 +1,10 @@
+import { RE2JS } from "re2js";
 import {
   bool,
   check,
   duration,
   type Infer,
   int,
-  isMap,
   labels,
   list,
   map,
@@ -12,11 +12,18 @@ import {
   percent,
   port,
   required,
-  type Schema,
   str,
 } from "../schema.ts";
 
-const stringMatchFields = object({ exact: str, prefix: str, regex: str });
+const regex = check(str, (text) => {
+  try {
+    RE2JS.compile(text);
+    return null;
+  } catch (error) {
+    return `is not a regular expression of RE2: ${(error as Error).message}`;
+  }
+});
+const stringMatchFields = object({ exact: str, prefix: str, regex });
 /** `{}` means "present". */
 export const stringMatch = check(stringMatchFields, (m) =>
   Object.values(m).filter((v) => v !== undefined).length > 1
@@ -37,9 +44,6 @@ const destination = object({
 });
 export type DestinationSpec = Infer<typeof destination>;
 
-const claimMatch: Schema<StringMatchSpec> = (v, path, report) =>
-  isMap(v) ? stringMatch(v, path, report) : stringMatch(v, path, report);
-
 const httpMatch = object(
   {
     name: str,
@@ -48,7 +52,7 @@ const httpMatch = object(
     scheme: stringMatch,
     method: stringMatch,
     authority: stringMatch,
-    headers: map(claimMatch),
+    headers: map(stringMatch),
     withoutHeaders: map(stringMatch),
     queryParams: map(stringMatch),
     port: port,
@@ -77,7 +81,7 @@ const httpRoute = check(
       rewrite: object({
         uri: str,
         authority: str,
-        uriRegexRewrite: object({ match: required(str), rewrite: required(str) }),
+        uriRegexRewrite: object({ match: required(regex), rewrite: required(str) }),
       }),
       timeout: duration,
       retries: object({

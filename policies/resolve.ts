@@ -125,12 +125,16 @@ function resolveInbound(world: World, workload: Workload): InboundPortIr[] {
 
 /** VirtualService before HTTPRoute before the plain default, as istiod orders them. */
 function meshRoutes(world: World, workload: Workload, service: Service, port: ServicePort): RouteIr[] {
-  const vs = objectsOf(world, "networking.istio.io/VirtualService").find(
+  const candidates = objectsOf(world, "networking.istio.io/VirtualService").filter(
     (v) =>
       gatewayNames(v.spec.gateways, v.namespace).includes("mesh") &&
       (v.spec.http?.length ?? 0) > 0 &&
       (v.spec.hosts ?? []).some((h) => hostMatches(fullHost(h, v.namespace, world), service.host)),
   );
+  // The exact host beats a wildcard of any age; among equals the oldest wins.
+  const exact = (v: (typeof candidates)[number]) =>
+    (v.spec.hosts ?? []).some((h) => fullHost(h, v.namespace, world) === service.host);
+  const vs = candidates.find(exact) ?? candidates[0];
   const context = {
     port: port.number,
     gateway: "mesh",

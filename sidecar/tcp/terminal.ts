@@ -1,0 +1,67 @@
+import type { Duplex } from "node:stream";
+import { pickHost } from "../cluster/balancer.ts";
+import { connectUpstream } from "../outbound.ts";
+import type { Snapshot, TcpConfig, WeightedCluster } from "../snapshot.ts";
+import type { TlsSecret } from "../tls/secrets.ts";
+import { TcpProxy, type TcpResult } from "./proxy.ts";
+
+export interface TcpEnd {
+  readonly cluster: string;
+  /** Envoy's response flag: "-", NC (no cluster), UH (no healthy host) or UF (connection failed). */
+  readonly flag: "-" | "NC" | "UH" | "UF";
+  readonly result: TcpResult | null;
+  readonly message: string;
+}
+
+/** tcp_proxy: a weighted cluster, a host of it, and the two streams joined until both have ended. */
+export function serveTcp(
+  downstream: Duplex,
+  config: TcpConfig,
+  snapshot: Snapshot,
+  secret: TlsSecret | null,
+  trustDomain: string,
+  onEnd: (end: TcpEnd) => void,
+): void {
+  const name = pickWeighted(config.clusters, Math.random);
+  const fail = (flag: TcpEnd["flag"], message: string): void => {
+    downstream.destroy();
+    onEnd({ cluster: name, flag, result: null, message });
+  };
+  const cluster = snapshot.clusters.get(name);
+  if (cluster === undefined) {
+    fail("NC", `no cluster "${name}"`);
+    return;
+  }
+  const host = pickHost(cluster);
+  if (host === null) {
+    fail("UH", `cluster ${name} has no host that takes traffic`);
+    return;
+  }
+  connectUpstream(
+    cluster,
+    host,
+    secret,
+    trustDomain,
+    null,
+    (upstream) => {
+      host.activeConnections++;
+      new TcpProxy(downstream, upstream, { idleTimeoutMs: config.idleTimeoutMs }, (result) => {
+        host.activeConnections--;
+        onEnd({ cluster: name, flag: "-", result, message: "" });
+      });
+    },
+    (failure) => fail(failure.flag, failure.message),
+  );
+}
+
+/** One cluster by weight; "" if there is none. */
+export function pickWeighted(clusters: readonly WeightedCluster[], random: () => number): string {
+  let total = 0;
+  for (const cluster of clusters) total += cluster.weight;
+  let at = random() * total;
+  for (const cluster of clusters) {
+    at -= cluster.weight;
+    if (at < 0) return cluster.name;
+  }
+  return clusters.at(-1)?.name ?? "";
+}

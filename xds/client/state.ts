@@ -98,6 +98,9 @@ abstract class ClientState<Request, Response> {
     const rejected: Rejection[] = [];
     const references = new Map<string, string[]>();
     const readable = upserts.filter((resource) => {
+      // A response may cross the request that ended interest in its names.
+      if (!subscription.wildcard && !subscription.names.has(resource.name) && resource.version !== "")
+        return false;
       try {
         references.set(resource.name, referencesOf(type, resource.any));
         return true;

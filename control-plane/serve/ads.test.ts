@@ -1,0 +1,111 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { create } from "@bufbuild/protobuf";
+import { type Metadata, Server, ServerCredentials } from "@grpc/grpc-js";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { Backoff } from "#lib/backoff.ts";
+import { createLogger } from "#lib/log.ts";
+import { XdsConnection } from "#xds/client/connection.ts";
+import { ClusterSchema } from "#xds/gen/envoy/config/cluster/v3/cluster_pb.js";
+import { NodeSchema } from "#xds/gen/envoy/config/core/v3/base_pb.js";
+import { DeltaClientState, packResource, type ResourceSet, SotwClientState, TYPE } from "#xds/index.ts";
+import { AdsServer } from "./ads.ts";
+
+const id = "sidecar~127.0.1.1~a.default~default.svc.cluster.local";
+const node = create(NodeSchema, { id, metadata: { NAMESPACE: "default", SERVICE_ACCOUNT: "a" } });
+
+function clusters(...names: string[]): ResourceSet {
+  const packed = names.map((name) => packResource(ClusterSchema, name, create(ClusterSchema, { name })));
+  return new Map([[TYPE.cluster, new Map(packed.map((r) => [r.name, r]))]]);
+}
+
+let folder = "";
+let server: Server;
+let ads: AdsServer;
+const connections: XdsConnection[] = [];
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), "ads-"));
+  server = new Server();
+  ads = new AdsServer({
+    authenticate: (metadata: Metadata) => {
+      if (metadata.get("authorization")[0] !== "Bearer good") throw new Error("no valid token");
+      return { namespace: "default", serviceAccount: "a" };
+    },
+    onConnect: () => clusters("one"),
+    log: createLogger("test", "silent"),
+  });
+  ads.register(server);
+  await new Promise<void>((resolve, reject) => {
+    server.bindAsync(`unix:${folder}/xds.sock`, ServerCredentials.createInsecure(), (e) =>
+      e ? reject(e) : resolve(),
+    );
+  });
+});
+
+afterEach(() => {
+  for (const connection of connections.splice(0)) connection.close();
+  server.forceShutdown();
+  rmSync(folder, { recursive: true });
+});
+
+test.each([DeltaClientState, SotwClientState])(
+  "%o: first config, push, acknowledgement, over a Unix socket",
+  async (State) => {
+    const state = new State(node, () => []);
+    state.subscribe(TYPE.cluster, "*");
+    writeFileSync(`${folder}/token`, "good\n");
+    const connection = new XdsConnection({
+      address: `unix:${folder}/xds.sock`,
+      state,
+      tokenFile: `${folder}/token`,
+    });
+    connections.push(connection);
+    connection.start();
+    await vi.waitFor(() => expect(Object.keys(state.known()[TYPE.cluster] ?? {})).toEqual(["one"]));
+    ads.push(id, clusters("two"));
+    await vi.waitFor(() => expect(Object.keys(state.known()[TYPE.cluster] ?? {})).toEqual(["two"]));
+    await vi.waitFor(() => {
+      const status = ads.status()[0]?.types[TYPE.cluster];
+      expect(status?.nonceAcked).toBe(status?.nonceSent);
+    });
+  },
+);
+
+test("a caller with a bad token is refused, and accepted after the token file changed", async () => {
+  const state = new DeltaClientState(node, () => []);
+  state.subscribe(TYPE.cluster, "*");
+  writeFileSync(`${folder}/token`, "bad");
+  const errors: string[] = [];
+  const connection = new XdsConnection({
+    address: `unix:${folder}/xds.sock`,
+    state,
+    tokenFile: `${folder}/token`,
+    backoff: new Backoff(1, 5),
+    onStatus: (status) => errors.push(status.error ?? ""),
+  });
+  connections.push(connection);
+  connection.start();
+  await vi.waitFor(() => expect(errors[0]).toContain("no valid token"));
+  writeFileSync(`${folder}/token`, "good");
+  await vi.waitFor(() => expect(Object.keys(state.known()[TYPE.cluster] ?? {})).toEqual(["one"]));
+});
+
+test("a node that is not what its token says is refused", async () => {
+  const other = create(NodeSchema, { id, metadata: { NAMESPACE: "prod", SERVICE_ACCOUNT: "a" } });
+  const state = new DeltaClientState(other, () => []);
+  state.subscribe(TYPE.cluster, "*");
+  writeFileSync(`${folder}/token`, "good");
+  const errors: string[] = [];
+  const connection = new XdsConnection({
+    address: `unix:${folder}/xds.sock`,
+    state,
+    tokenFile: `${folder}/token`,
+    onStatus: (status) => errors.push(status.error ?? ""),
+  });
+  connections.push(connection);
+  connection.start();
+  await vi.waitFor(() => expect(errors[0]).toContain('its token is for "default"'));
+  expect(ads.status()).toEqual([]);
+});

@@ -1,6 +1,13 @@
 import { create } from "@bufbuild/protobuf";
 import { AnySchema } from "@bufbuild/protobuf/wkt";
-import { buildWorld, type Loaded, type MeshSettings, resolve, type World } from "#policies/index.ts";
+import {
+  buildWorld,
+  endpointsOf,
+  type Loaded,
+  type MeshSettings,
+  resolve,
+  type World,
+} from "#policies/index.ts";
 import type { PackedResource, ResourceSet } from "#xds/index.ts";
 import type { Config } from "./config.ts";
 import { clusterName, type Resource, type WriteContext, write, writeEndpoints } from "./write/index.ts";
@@ -35,30 +42,9 @@ export function resourcesFor(
   const resources = write(ir, context);
   for (const cluster of ir.clusters) {
     if (cluster.endpoints.kind !== "eds") continue;
-    const service = world.services.find((s) => s.host === cluster.host);
-    const subset = subsetLabels(world, cluster.host, cluster.subset);
-    const endpoints = (service?.endpoints.get(cluster.port) ?? []).filter((e) =>
-      Object.entries(subset).every(([k, v]) => e.labels[k] === v),
-    );
-    resources.push(writeEndpoints(clusterName(cluster), endpoints));
+    resources.push(writeEndpoints(clusterName(cluster), endpointsOf(world, cluster, workload.namespace)));
   }
   return pack(resources);
-}
-
-/** Labels of a DestinationRule's subset; a subset nobody defines selects nothing. */
-function subsetLabels(world: World, host: string, subset: string): Readonly<Record<string, string>> {
-  if (subset === "") return {};
-  for (const object of world.objects) {
-    if (object.key !== "networking.istio.io/DestinationRule") continue;
-    const spec = object.spec as {
-      host: string;
-      subsets?: readonly { name: string; labels?: Readonly<Record<string, string>> }[];
-    };
-    const full = spec.host.includes(".") ? spec.host : `${spec.host}.${object.namespace}.svc.cluster.local`;
-    const found = full === host ? spec.subsets?.find((s) => s.name === subset) : undefined;
-    if (found !== undefined) return found.labels ?? {};
-  }
-  return { "weft.dev/undefined-subset": subset };
 }
 
 function pack(resources: readonly Resource[]): ResourceSet {

@@ -1,0 +1,61 @@
+import { fromBinary } from "@bufbuild/protobuf";
+import { describe, expect, it } from "vitest";
+import { load } from "#policies/index.ts";
+import { RouteConfigurationSchema } from "#xds/gen/envoy/config/route/v3/route_pb.js";
+import { parseConfig } from "./config.ts";
+import { resourcesFor, toWorld } from "./pipeline.ts";
+
+const config = parseConfig(
+  JSON.stringify({ paths: [], stateDir: "s", listen: { grpc: [], admin: "unix:a", otlp: "unix:/run/o" } }),
+  "c.json",
+);
+const pod = (name: string, ip: string, annotations = "{}") => `
+apiVersion: v1
+kind: Pod
+metadata: {name: ${name}, namespace: default, labels: {app: reviews, security.istio.io/tlsMode: istio}, annotations: ${annotations}}
+spec: {serviceAccountName: reviews, containers: [{name: c, ports: [{containerPort: 9080}]}]}
+status: {phase: Running, podIP: ${ip}, conditions: [{type: Ready, status: "True"}]}
+---`;
+const objects = load(
+  `${pod("a", "10.244.0.5")}${pod("b", "127.0.1.2", '{weft.dev/mode: explicit, weft.dev/app-address: 127.0.2.2, weft.dev/service-prefix: "127.21"}')}
+apiVersion: v1
+kind: Service
+metadata: {name: reviews, namespace: default}
+spec: {clusterIP: 10.96.0.7, selector: {app: reviews}, ports: [{name: http, port: 9080}]}
+`,
+  "t.yaml",
+).objects;
+
+function resourcesOf(ip: string) {
+  const set = resourcesFor(
+    toWorld(objects, config),
+    { ip, namespace: "default", flavour: "envoy-stock" },
+    config,
+  );
+  if (set === null) throw new Error(`no pod at ${ip}`);
+  const names = (type: string) => [...(set.get(`type.googleapis.com/envoy.config.${type}`)?.keys() ?? [])];
+  return { set, names };
+}
+
+describe("pipeline", () => {
+  it("lays a transparent pod out as istiod does", () => {
+    const { names } = resourcesOf("10.244.0.5");
+    expect(names("listener.v3.Listener")).toEqual(["0.0.0.0_9080", "virtualOutbound", "virtualInbound"]);
+    expect(names("cluster.v3.Cluster")).toContain("inbound|9080||");
+    expect(names("endpoint.v3.ClusterLoadAssignment")).toEqual([
+      "outbound|9080||reviews.default.svc.cluster.local",
+    ]);
+  });
+  it("binds an explicit pod's own addresses", () => {
+    const { names } = resourcesOf("127.0.1.2");
+    expect(names("listener.v3.Listener")).toEqual(["127.21.0.7_9080", "127.21.0.1_15001", "127.0.1.2_9080"]);
+    expect(names("route.v3.RouteConfiguration")).toContain("http_proxy");
+  });
+  it("equal input gives equal versions, and routes end in allow_any", () => {
+    const [one, two] = [resourcesOf("10.244.0.5").set, resourcesOf("10.244.0.5").set];
+    const url = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration";
+    expect(one.get(url)?.get("9080")?.version).toBe(two.get(url)?.get("9080")?.version);
+    const table = fromBinary(RouteConfigurationSchema, one.get(url)?.get("9080")?.any.value as Uint8Array);
+    expect(table.virtualHosts.at(-1)?.name).toBe("allow_any");
+  });
+});

@@ -8,23 +8,54 @@ function load(sample: string): { store: ConfigStore; errors: string[] } {
   const store = new ConfigStore();
   const errors = [
     ...store.update({ typeUrl: TYPE_URL.cluster, resources: recorded(sample, "Cluster"), full: true }).errors,
-    ...store.update({ typeUrl: TYPE_URL.endpoints, resources: recorded(sample, "ClusterLoadAssignment") }).errors,
-    ...store.update({ typeUrl: TYPE_URL.listener, resources: recorded(sample, "Listener"), full: true }).errors,
+    ...store.update({ typeUrl: TYPE_URL.endpoints, resources: recorded(sample, "ClusterLoadAssignment") })
+      .errors,
+    ...store.update({ typeUrl: TYPE_URL.listener, resources: recorded(sample, "Listener"), full: true })
+      .errors,
     ...store.update({ typeUrl: TYPE_URL.routes, resources: recorded(sample, "RouteConfiguration") }).errors,
   ];
   return { store, errors };
 }
 
-function head(authority: string, path: string, headers: Record<string, string> = {}, method = "GET"): HeadView {
-  return { method, path, authority, get: (n) => headers[n] ?? null, getAll: (n) => (headers[n] === undefined ? [] : [headers[n]]), has: (n) => n in headers };
+function head(
+  authority: string,
+  path: string,
+  headers: Record<string, string> = {},
+  method = "GET",
+): HeadView {
+  return {
+    method,
+    path,
+    authority,
+    get: (n) => headers[n] ?? null,
+    getAll: (n) => (headers[n] === undefined ? [] : [headers[n]]),
+    has: (n) => n in headers,
+  };
 }
 
 function facts(over: Partial<ConnectionFacts> = {}): ConnectionFacts {
-  return { destinationAddress: "127.10.0.3", destinationPort: 9080, sourceAddress: "127.0.0.2", sourcePort: 5, transportProtocol: "raw_buffer", applicationProtocols: ["http/1.1"], serverName: "", peerIdentities: [], ...over };
+  return {
+    destinationAddress: "127.10.0.3",
+    destinationPort: 9080,
+    sourceAddress: "127.0.0.2",
+    sourcePort: 5,
+    transportProtocol: "raw_buffer",
+    applicationProtocols: ["http/1.1"],
+    serverName: "",
+    peerIdentities: [],
+    ...over,
+  };
 }
 
 describe.skipIf(recordedAbsent !== false)("recorded istiod responses", () => {
-  test.each(["productpage-delta", "productpage-sotw", "productpage-delta-nomx-noalpn", "productpage-delta-nomx-noalpn-NONE", "reviews-v1-delta", "kitchen-sidecar"])("%s is accepted and live", (sample) => {
+  test.each([
+    "productpage-delta",
+    "productpage-sotw",
+    "productpage-delta-nomx-noalpn",
+    "productpage-delta-nomx-noalpn-NONE",
+    "reviews-v1-delta",
+    "kitchen-sidecar",
+  ])("%s is accepted and live", (sample) => {
     const { store, errors } = load(sample);
     expect(errors).toEqual([]);
     expect(store.current.listeners.size).toBeGreaterThan(0);
@@ -32,13 +63,25 @@ describe.skipIf(recordedAbsent !== false)("recorded istiod responses", () => {
 
   test("jason goes to v3, others 90/10", () => {
     const { current } = load("productpage-delta").store;
-    const jason = decide(current, { listener: "virtualOutbound", facts: facts(), head: head("reviews:9080", "/reviews/0", { "end-user": "jason" }) });
+    const jason = decide(current, {
+      listener: "virtualOutbound",
+      facts: facts(),
+      head: head("reviews:9080", "/reviews/0", { "end-user": "jason" }),
+    });
     expect(jason.listener).toBe("0.0.0.0_9080");
     expect(jason.clusters.map((c) => c.name)).toEqual(["outbound|9080|v3|reviews.default.svc.cluster.local"]);
     expect(jason.clusters[0]?.endpoints.length).toBeGreaterThan(0);
-    const others = decide(current, { listener: "virtualOutbound", facts: facts(), head: head("REVIEWS.default", "/reviews/0") });
+    const others = decide(current, {
+      listener: "virtualOutbound",
+      facts: facts(),
+      head: head("REVIEWS.default", "/reviews/0"),
+    });
     expect(others.clusters.map((c) => c.weight)).toEqual([90, 10]);
-    const away = decide(current, { listener: "virtualOutbound", facts: facts(), head: head("example.com", "/") });
+    const away = decide(current, {
+      listener: "virtualOutbound",
+      facts: facts(),
+      head: head("example.com", "/"),
+    });
     expect(away.clusters.map((c) => c.name)).toEqual(["PassthroughCluster"]);
   });
 
@@ -47,13 +90,22 @@ describe.skipIf(recordedAbsent !== false)("recorded istiod responses", () => {
     const ask = (identity: string, method: string) =>
       decide(current, {
         listener: "virtualInbound",
-        facts: facts({ destinationAddress: "127.0.0.4", transportProtocol: "tls", applicationProtocols: ["istio-http/1.1", "istio", "http/1.1"], peerIdentities: [identity] }),
+        facts: facts({
+          destinationAddress: "127.0.0.4",
+          transportProtocol: "tls",
+          applicationProtocols: ["istio-http/1.1", "istio", "http/1.1"],
+          peerIdentities: [identity],
+        }),
         head: head("reviews:9080", "/reviews/0", {}, method),
       });
     expect(ask("spiffe://cluster.local/ns/default/sa/bookinfo-productpage", "GET").status).toBe(null);
     expect(ask("spiffe://cluster.local/ns/default/sa/bookinfo-details", "GET").status).toBe(403);
     expect(ask("spiffe://cluster.local/ns/default/sa/bookinfo-productpage", "DELETE").status).toBe(403);
-    const plain = decide(current, { listener: "virtualInbound", facts: facts({ destinationAddress: "127.0.0.4" }), head: head("reviews:9080", "/") });
+    const plain = decide(current, {
+      listener: "virtualInbound",
+      facts: facts({ destinationAddress: "127.0.0.4" }),
+      head: head("reviews:9080", "/"),
+    });
     expect(plain.chain).toBe(null);
   });
 });

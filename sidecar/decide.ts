@@ -28,7 +28,16 @@ export interface Decision {
   /** Object that made the route, and its file and line, if the control plane said so. */
   readonly config: string | null;
   readonly source: string | null;
-  readonly clusters: readonly { readonly name: string; readonly weight: number; readonly known: boolean; readonly endpoints: readonly { readonly address: string; readonly healthy: boolean; readonly tls: boolean }[] }[];
+  readonly clusters: readonly {
+    readonly name: string;
+    readonly weight: number;
+    readonly known: boolean;
+    readonly endpoints: readonly {
+      readonly address: string;
+      readonly healthy: boolean;
+      readonly tls: boolean;
+    }[];
+  }[];
   /** Status of an answer by the proxy itself; null if the request is forwarded, 0 if the connection is closed. */
   readonly status: number | null;
   readonly reason: string;
@@ -37,28 +46,58 @@ export interface Decision {
 export function decide(snapshot: Snapshot, input: DecisionInput): Decision {
   const { facts, head } = input;
   const accepting = snapshot.listeners.get(input.listener) ?? null;
-  const listener = accepting?.useOriginalDst === true ? (snapshot.findByOriginalDst(facts.destinationAddress, facts.destinationPort) ?? accepting) : accepting;
-  const base: Decision = { listener: listener?.name ?? null, chain: null, tls: false, filters: [], virtualHost: null, route: null, config: null, source: null, clusters: [], status: 0, reason: "" };
+  const listener =
+    accepting?.useOriginalDst === true
+      ? (snapshot.findByOriginalDst(facts.destinationAddress, facts.destinationPort) ?? accepting)
+      : accepting;
+  const base: Decision = {
+    listener: listener?.name ?? null,
+    chain: null,
+    tls: false,
+    filters: [],
+    virtualHost: null,
+    route: null,
+    config: null,
+    source: null,
+    clusters: [],
+    status: 0,
+    reason: "",
+  };
   if (listener === null) return { ...base, reason: `no listener ${input.listener}` };
   const chain = listener.findFilterChain(facts);
-  if (chain === null) return { ...base, reason: "filter_chain_not_found: no filter chain matches, the connection is closed" };
+  if (chain === null)
+    return { ...base, reason: "filter_chain_not_found: no filter chain matches, the connection is closed" };
   const filters: FilterDecision[] = [];
   const at = { ...base, chain: chain.name, tls: chain.tls !== null, filters };
   for (const filter of chain.networkFilters) {
     if (filter.kind !== "rbac") continue;
-    if (judge(filter.name, filter.rbac, input, null, filters)) return { ...at, reason: `${filter.name} denies the connection` };
+    if (judge(filter.name, filter.rbac, input, null, filters))
+      return { ...at, reason: `${filter.name} denies the connection` };
   }
   const { terminal } = chain;
-  if (terminal.kind === "tcp") return { ...at, clusters: describe(snapshot, terminal.clusters), status: null, reason: "tcp" };
+  if (terminal.kind === "tcp")
+    return { ...at, clusters: describe(snapshot, terminal.clusters), status: null, reason: "tcp" };
   if (head === null) return { ...at, status: null, reason: "http connection" };
   return decideRequest(snapshot, input, head, chain, { ...at, filters });
 }
 
-function decideRequest(snapshot: Snapshot, input: DecisionInput, head: HeadView, chain: FilterChain, at: Decision & { filters: FilterDecision[] }): Decision {
+function decideRequest(
+  snapshot: Snapshot,
+  input: DecisionInput,
+  head: HeadView,
+  chain: FilterChain,
+  at: Decision & { filters: FilterDecision[] },
+): Decision {
   if (chain.terminal.kind !== "http") return at;
   const hit = chain.terminal.routes.find(head);
   const route: Route | null = hit?.route ?? null;
-  const found = { ...at, virtualHost: hit?.virtualHost.name ?? null, route: route?.name ?? null, config: route?.config ?? null, source: route?.source ?? null };
+  const found = {
+    ...at,
+    virtualHost: hit?.virtualHost.name ?? null,
+    route: route?.name ?? null,
+    config: route?.config ?? null,
+    source: route?.source ?? null,
+  };
   for (const filter of chain.terminal.filters) {
     if (filter.kind === "rbac" && judge(filter.name, route?.rbac ?? filter.rbac, input, head, at.filters)) {
       return { ...found, status: 403, reason: "RBAC: access denied" };
@@ -67,31 +106,66 @@ function decideRequest(snapshot: Snapshot, input: DecisionInput, head: HeadView,
       const policy = route?.fault ?? filter.fault;
       // The dice are loaded: explain shows what may happen, whatever its chance.
       const verdict = evaluateFault(policy, head, () => 0);
-      if (verdict.delayMs > 0) at.filters.push({ name: filter.name, verdict: "delay", policy: `${verdict.delayMs} ms, ${(policy?.delay?.perMillion ?? 0) / 10_000} %` });
+      if (verdict.delayMs > 0)
+        at.filters.push({
+          name: filter.name,
+          verdict: "delay",
+          policy: `${verdict.delayMs} ms, ${(policy?.delay?.perMillion ?? 0) / 10_000} %`,
+        });
       if (verdict.abortStatus > 0) {
-        at.filters.push({ name: filter.name, verdict: "abort", policy: `${verdict.abortStatus}, ${(policy?.abort?.perMillion ?? 0) / 10_000} %` });
-        if (policy?.abort?.perMillion === 1_000_000) return { ...found, status: verdict.abortStatus, reason: "fault filter abort" };
+        at.filters.push({
+          name: filter.name,
+          verdict: "abort",
+          policy: `${verdict.abortStatus}, ${(policy?.abort?.perMillion ?? 0) / 10_000} %`,
+        });
+        if (policy?.abort?.perMillion === 1_000_000)
+          return { ...found, status: verdict.abortStatus, reason: "fault filter abort" };
       }
     }
   }
-  if (route === null) return { ...found, status: 404, reason: hit === null ? `no virtual host for ${head.authority}` : "no route matches" };
+  if (route === null)
+    return {
+      ...found,
+      status: 404,
+      reason: hit === null ? `no virtual host for ${head.authority}` : "no route matches",
+    };
   const { action } = route;
-  if (action.kind === "direct-response") return { ...found, status: action.status, reason: "direct_response" };
-  if (action.kind === "redirect") return { ...found, status: action.status, reason: `redirect to ${action.location("http", head.authority, head.path)}` };
+  if (action.kind === "direct-response")
+    return { ...found, status: action.status, reason: "direct_response" };
+  if (action.kind === "redirect")
+    return {
+      ...found,
+      status: action.status,
+      reason: `redirect to ${action.location("http", head.authority, head.path)}`,
+    };
   const named = action.clusterHeader === null ? null : head.get(action.clusterHeader);
   const clusters = describe(snapshot, named === null ? action.clusters : [{ name: named, weight: 1 }]);
-  if (!clusters.some((c) => c.known)) return { ...found, clusters, status: action.clusterNotFoundStatus, reason: "cluster_not_found" };
+  if (!clusters.some((c) => c.known))
+    return { ...found, clusters, status: action.clusterNotFoundStatus, reason: "cluster_not_found" };
   return { ...found, clusters, status: null, reason: "route" };
 }
 
 /** True = denied. */
-function judge(name: string, rbac: Rbac, input: DecisionInput, head: HeadView | null, filters: FilterDecision[]): boolean {
-  const verdict = evaluateRbac(rbac, { connection: input.facts, head, remoteAddress: input.facts.sourceAddress });
+function judge(
+  name: string,
+  rbac: Rbac,
+  input: DecisionInput,
+  head: HeadView | null,
+  filters: FilterDecision[],
+): boolean {
+  const verdict = evaluateRbac(rbac, {
+    connection: input.facts,
+    head,
+    remoteAddress: input.facts.sourceAddress,
+  });
   filters.push({ name, verdict: verdict.allowed ? "allow" : "deny", policy: verdict.policy });
   return !verdict.allowed;
 }
 
-function describe(snapshot: Snapshot, clusters: readonly { readonly name: string; readonly weight: number }[]): Decision["clusters"] {
+function describe(
+  snapshot: Snapshot,
+  clusters: readonly { readonly name: string; readonly weight: number }[],
+): Decision["clusters"] {
   return clusters.map(({ name, weight }) => {
     const cluster = snapshot.clusters.get(name);
     const endpoints = (cluster?.hosts ?? []).map((host) => ({

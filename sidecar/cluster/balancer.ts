@@ -21,7 +21,8 @@ export function pickHost(cluster: Cluster, options: PickOptions = {}): Host | nu
     if (others.length > 0) candidates = others;
   }
   if (candidates.length <= 1) return candidates[0] ?? null;
-  if (cluster.lbPolicy === "LEAST_REQUEST") return leastRequest(candidates, cluster.leastRequestChoices, random);
+  if (cluster.lbPolicy === "LEAST_REQUEST")
+    return leastRequest(candidates, cluster.leastRequestChoices, random);
   if (cluster.lbPolicy === "ROUND_ROBIN") return roundRobin(cluster.name, candidates);
   return weighted(candidates, random);
 }
@@ -34,8 +35,15 @@ function candidatesOf(cluster: Cluster, now: number, random: () => number): read
   const levels = cluster.priorities.length > 0 ? cluster.priorities : [cluster.hosts];
   const healthy = levels.map((level) => level.filter((host) => isHealthy(host, now)));
   // Each level takes the share that its healthy hosts can bear, the next one what is left.
-  const shares = levels.map((level, i) => (level.length === 0 ? 0 : Math.min(100, ((healthy[i]?.length ?? 0) / level.length) * cluster.overprovisioningFactor)));
-  const total = Math.min(100, shares.reduce((sum, share) => sum + share, 0));
+  const shares = levels.map((level, i) =>
+    level.length === 0
+      ? 0
+      : Math.min(100, ((healthy[i]?.length ?? 0) / level.length) * cluster.overprovisioningFactor),
+  );
+  const total = Math.min(
+    100,
+    shares.reduce((sum, share) => sum + share, 0),
+  );
   let chosen = levels.findIndex((level) => level.length > 0);
   if (total > 0) {
     let draw = random() * total;
@@ -52,7 +60,8 @@ function candidatesOf(cluster: Cluster, now: number, random: () => number): read
   const good = healthy[chosen] ?? [];
   const percent = level.length === 0 ? 0 : (good.length / level.length) * 100;
   // Panic: with this few healthy hosts all get traffic, rather than the few breaking down.
-  if (total < 100 && percent < cluster.healthyPanicThreshold) return level.filter((host) => host.health !== "DRAINING");
+  if (total < 100 && percent < cluster.healthyPanicThreshold)
+    return level.filter((host) => host.health !== "DRAINING");
   if (good.length > 0) return good;
   return level.filter((host) => host.health === "DEGRADED" && host.ejectedUntilMs <= now);
 }
@@ -91,10 +100,14 @@ function weighted(hosts: readonly Host[], random: () => number): Host | null {
 }
 
 /** transport_socket_matches: first whose labels the endpoint has all; `{}` matches every one. null = raw. */
-export function chooseTransport(cluster: Cluster, host: Host | null): { readonly name: string; readonly tls: UpstreamTls | null } {
+export function chooseTransport(
+  cluster: Cluster,
+  host: Host | null,
+): { readonly name: string; readonly tls: UpstreamTls | null } {
   for (const candidate of cluster.transportSocketMatches) {
     let all = true;
-    for (const key in candidate.match) if (host?.transportSocketMetadata[key] !== candidate.match[key]) all = false;
+    for (const key in candidate.match)
+      if (host?.transportSocketMetadata[key] !== candidate.match[key]) all = false;
     if (all) return candidate;
   }
   return { name: "", tls: cluster.transportSocket };

@@ -2,7 +2,14 @@
 import type { ClusterLoadAssignment } from "#xds/gen/envoy/config/endpoint/v3/endpoint_pb.js";
 import type { HealthStatus, Host } from "../snapshot.ts";
 
-const HEALTH: readonly HealthStatus[] = ["UNKNOWN", "HEALTHY", "UNHEALTHY", "DRAINING", "TIMEOUT", "DEGRADED"];
+const HEALTH: readonly HealthStatus[] = [
+  "UNKNOWN",
+  "HEALTHY",
+  "UNHEALTHY",
+  "DRAINING",
+  "TIMEOUT",
+  "DEGRADED",
+];
 
 export interface HostSet {
   readonly hosts: readonly Host[];
@@ -25,7 +32,11 @@ export function updateHosts(old: HostSet, wire: ClusterLoadAssignment): HostSet 
       const where =
         address.case === "pipe"
           ? { address: "", port: 0, pipe: address.value.path }
-          : { address: address.value.address, port: address.value.portSpecifier.case === "portValue" ? address.value.portSpecifier.value : 0, pipe: null };
+          : {
+              address: address.value.address,
+              port: address.value.portSpecifier.case === "portValue" ? address.value.portSpecifier.value : 0,
+              pipe: null,
+            };
       const key = keyOf(where);
       const host = known.get(key) ?? newHost(where);
       known.delete(key);
@@ -33,9 +44,14 @@ export function updateHosts(old: HostSet, wire: ClusterLoadAssignment): HostSet 
       host.weight = endpoint.loadBalancingWeight ?? 1;
       host.priority = group.priority;
       host.health = HEALTH[endpoint.healthStatus] ?? "UNKNOWN";
-      host.locality = place === undefined ? "" : [place.region, place.zone, place.subZone].filter((p) => p !== "").join("/");
+      host.locality =
+        place === undefined
+          ? ""
+          : [place.region, place.zone, place.subZone].filter((p) => p !== "").join("/");
       host.hostname = inner.hostname;
-      host.transportSocketMetadata = Object.fromEntries(Object.entries(match).map(([k, v]) => [k, String(v)]));
+      host.transportSocketMetadata = Object.fromEntries(
+        Object.entries(match).map(([k, v]) => [k, String(v)]),
+      );
       host.metadata = endpoint.metadata?.filterMetadata ?? {};
       hosts.push(host);
       while (priorities.length <= group.priority) priorities.push([]);

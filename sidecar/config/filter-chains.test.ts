@@ -5,7 +5,16 @@ import { findFilterChain } from "./filter-chains.ts";
 function chain(name: string, match: Partial<FilterChain["match"]>): FilterChain {
   return {
     name,
-    match: { destinationPort: 0, prefixRanges: [], serverNames: [], transportProtocol: "", applicationProtocols: [], sourcePrefixRanges: [], sourcePorts: [], ...match },
+    match: {
+      destinationPort: 0,
+      prefixRanges: [],
+      serverNames: [],
+      transportProtocol: "",
+      applicationProtocols: [],
+      sourcePrefixRanges: [],
+      sourcePorts: [],
+      ...match,
+    },
     tls: null,
     transportSocketConnectTimeoutMs: 0,
     networkFilters: [],
@@ -14,7 +23,16 @@ function chain(name: string, match: Partial<FilterChain["match"]>): FilterChain 
   };
 }
 
-const facts: ConnectionFacts = { destinationAddress: "10.0.0.1", destinationPort: 9080, sourceAddress: "10.0.0.2", sourcePort: 1, transportProtocol: "raw_buffer", applicationProtocols: [], serverName: "", peerIdentities: [] };
+const facts: ConnectionFacts = {
+  destinationAddress: "10.0.0.1",
+  destinationPort: 9080,
+  sourceAddress: "10.0.0.2",
+  sourcePort: 1,
+  transportProtocol: "raw_buffer",
+  applicationProtocols: [],
+  serverName: "",
+  peerIdentities: [],
+};
 const chains = [
   chain("catch-all", {}),
   chain("9080 tls", { destinationPort: 9080, transportProtocol: "tls" }),
@@ -27,8 +45,16 @@ test.each<[string, Partial<ConnectionFacts>, string | null]>([
   ["T15: a chain with the port shuts out the catch-all, although its transport fails", {}, null],
   ["the port's own chain", { transportProtocol: "tls" }, "9080 tls"],
   ["another port falls to the catch-all", { destinationPort: 1 }, "catch-all"],
-  ["a named protocol is more specific than none", { destinationPort: 1, applicationProtocols: ["h2c"] }, "catch-all http"],
-  ["an exact server name before a suffix", { destinationPort: 1, transportProtocol: "tls", serverName: "A.example.com" }, "exact"],
+  [
+    "a named protocol is more specific than none",
+    { destinationPort: 1, applicationProtocols: ["h2c"] },
+    "catch-all http",
+  ],
+  [
+    "an exact server name before a suffix",
+    { destinationPort: 1, transportProtocol: "tls", serverName: "A.example.com" },
+    "exact",
+  ],
   ["a suffix", { destinationPort: 1, transportProtocol: "tls", serverName: "b.example.com" }, "suffix"],
 ])("%s", (_why, over, wanted) => {
   expect(findFilterChain(chains, null, { ...facts, ...over })?.name ?? null).toBe(wanted);

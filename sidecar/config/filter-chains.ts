@@ -4,7 +4,11 @@
  */
 import type { CidrRange, ConnectionFacts, FilterChain } from "../snapshot.ts";
 
-export function findFilterChain(chains: readonly FilterChain[], fallback: FilterChain | null, facts: ConnectionFacts): FilterChain | null {
+export function findFilterChain(
+  chains: readonly FilterChain[],
+  fallback: FilterChain | null,
+  facts: ConnectionFacts,
+): FilterChain | null {
   let left: readonly FilterChain[] = chains;
   for (const rank of STEPS) {
     left = best(left, facts, rank);
@@ -20,9 +24,15 @@ const STEPS: readonly Rank[] = [
   (c, f) => (c.match.destinationPort === 0 ? 1 : c.match.destinationPort === f.destinationPort ? 2 : 0),
   (c, f) => rangeRank(c.match.prefixRanges, f.destinationAddress),
   (c, f) => serverNameRank(c.match.serverNames, f.serverName.toLowerCase()),
-  (c, f) => (c.match.transportProtocol === "" ? 1 : c.match.transportProtocol === f.transportProtocol ? 2 : 0),
+  (c, f) =>
+    c.match.transportProtocol === "" ? 1 : c.match.transportProtocol === f.transportProtocol ? 2 : 0,
   // Any common protocol selects; the client's own list counts, not what TLS will agree on.
-  (c, f) => (c.match.applicationProtocols.length === 0 ? 1 : f.applicationProtocols.some((p) => c.match.applicationProtocols.includes(p)) ? 2 : 0),
+  (c, f) =>
+    c.match.applicationProtocols.length === 0
+      ? 1
+      : f.applicationProtocols.some((p) => c.match.applicationProtocols.includes(p))
+        ? 2
+        : 0,
   (c, f) => rangeRank(c.match.sourcePrefixRanges, f.sourceAddress),
   (c, f) => (c.match.sourcePorts.length === 0 ? 1 : c.match.sourcePorts.includes(f.sourcePort) ? 2 : 0),
 ];
@@ -52,7 +62,8 @@ function serverNameRank(names: readonly string[], name: string): number {
   let top = 0;
   for (const wanted of names) {
     if (wanted.toLowerCase() === name && name !== "") top = Math.max(top, 100_000);
-    else if (wanted.startsWith("*.") && name.endsWith(wanted.slice(1).toLowerCase())) top = Math.max(top, 2 + wanted.length);
+    else if (wanted.startsWith("*.") && name.endsWith(wanted.slice(1).toLowerCase()))
+      top = Math.max(top, 2 + wanted.length);
   }
   return top;
 }

@@ -4,11 +4,14 @@
  */
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { Any } from "@bufbuild/protobuf/wkt";
+import { type Clock, systemClock } from "#lib/clock.ts";
 import { ClusterSchema } from "#xds/gen/envoy/config/cluster/v3/cluster_pb.js";
-import { type ClusterLoadAssignment, ClusterLoadAssignmentSchema } from "#xds/gen/envoy/config/endpoint/v3/endpoint_pb.js";
+import {
+  type ClusterLoadAssignment,
+  ClusterLoadAssignmentSchema,
+} from "#xds/gen/envoy/config/endpoint/v3/endpoint_pb.js";
 import { ListenerSchema } from "#xds/gen/envoy/config/listener/v3/listener_pb.js";
 import { RouteConfigurationSchema } from "#xds/gen/envoy/config/route/v3/route_pb.js";
-import { type Clock, systemClock } from "#lib/clock.ts";
 import { type HostSet, NO_HOSTS, updateHosts } from "../cluster/hosts.ts";
 import type { RouteTable } from "../route/table.ts";
 import type { Cluster, FilterChain, Listener, Snapshot, UpstreamTls } from "../snapshot.ts";
@@ -69,7 +72,8 @@ export class ConfigStore {
 
   /** Names to subscribe to: RDS and EDS. */
   interest(typeUrl: string): string[] {
-    if (typeUrl === TYPE_URL.endpoints) return [...new Set([...this.#clusters.values()].flatMap((c) => c.cluster.edsServiceName ?? []))];
+    if (typeUrl === TYPE_URL.endpoints)
+      return [...new Set([...this.#clusters.values()].flatMap((c) => c.cluster.edsServiceName ?? []))];
     if (typeUrl === TYPE_URL.routes) return [...new Set([...this.#wanted.values()].flatMap(routeNames))];
     return [];
   }
@@ -87,7 +91,8 @@ export class ConfigStore {
       warnings.push(...problems.warnings.map((w) => `${name}: ${w}`));
     }
     const removed = [...(update.removed ?? [])];
-    if (update.full === true) removed.push(...this.#namesOf(update.typeUrl).filter((name) => !names.has(name)));
+    if (update.full === true)
+      removed.push(...this.#namesOf(update.typeUrl).filter((name) => !names.has(name)));
     for (const name of removed) this.#remove(update.typeUrl, name);
     this.#publish();
     return { errors, warnings };
@@ -101,7 +106,11 @@ export class ConfigStore {
           const decoded = decodeCluster(wire, problems);
           if (problems.errors.length === 0) {
             this.#clusters.set(wire.name, { ...decoded, hash: digest(toBinary(ClusterSchema, wire)) });
-            if (decoded.inline !== null) this.#inlineHosts.set(wire.name, updateHosts(this.#inlineHosts.get(wire.name) ?? NO_HOSTS, decoded.inline));
+            if (decoded.inline !== null)
+              this.#inlineHosts.set(
+                wire.name,
+                updateHosts(this.#inlineHosts.get(wire.name) ?? NO_HOSTS, decoded.inline),
+              );
             else this.#inlineHosts.delete(wire.name);
           }
           return wire.name;
@@ -175,7 +184,10 @@ export class ConfigStore {
     const listeners = new Map([...this.#live].map(([name, listener]) => [name, this.#withRoutes(listener)]));
     const clusters = new Map<string, Cluster>();
     for (const [name, { cluster, hash }] of this.#clusters) {
-      const hosts = (cluster.edsServiceName === null ? this.#inlineHosts.get(name) : this.#hosts.get(cluster.edsServiceName)) ?? NO_HOSTS;
+      const hosts =
+        (cluster.edsServiceName === null
+          ? this.#inlineHosts.get(name)
+          : this.#hosts.get(cluster.edsServiceName)) ?? NO_HOSTS;
       clusters.set(name, { ...cluster, ...hosts, hash });
     }
     this.#snapshot = makeSnapshot(this.#snapshot.version + 1, listeners, clusters, new Map(this.#routes));
@@ -185,23 +197,41 @@ export class ConfigStore {
   #withRoutes(listener: Listener): Listener {
     const fill = (chain: FilterChain): FilterChain => {
       const http = chain.terminal;
-      const table = http.kind === "http" && http.routeConfigName !== null ? this.#routes.get(http.routeConfigName) : undefined;
-      return table === undefined || http.kind !== "http" ? chain : { ...chain, terminal: { ...http, routes: table } };
+      const table =
+        http.kind === "http" && http.routeConfigName !== null
+          ? this.#routes.get(http.routeConfigName)
+          : undefined;
+      return table === undefined || http.kind !== "http"
+        ? chain
+        : { ...chain, terminal: { ...http, routes: table } };
     };
     const { defaultFilterChain } = listener;
-    return makeListener({ ...listener, filterChains: listener.filterChains.map(fill), defaultFilterChain: defaultFilterChain === null ? null : fill(defaultFilterChain) });
+    return makeListener({
+      ...listener,
+      filterChains: listener.filterChains.map(fill),
+      defaultFilterChain: defaultFilterChain === null ? null : fill(defaultFilterChain),
+    });
   }
 }
 
 function chainsOf(listener: Listener): readonly FilterChain[] {
-  return listener.defaultFilterChain === null ? listener.filterChains : [...listener.filterChains, listener.defaultFilterChain];
+  return listener.defaultFilterChain === null
+    ? listener.filterChains
+    : [...listener.filterChains, listener.defaultFilterChain];
 }
 
 function routeNames(listener: Listener): string[] {
-  return chainsOf(listener).flatMap((chain) => (chain.terminal.kind === "http" ? (chain.terminal.routeConfigName ?? []) : []));
+  return chainsOf(listener).flatMap((chain) =>
+    chain.terminal.kind === "http" ? (chain.terminal.routeConfigName ?? []) : [],
+  );
 }
 
-function makeSnapshot(version: number, listeners: Map<string, Listener>, clusters: Map<string, Cluster>, routeTables: Map<string, RouteTable>): Snapshot {
+function makeSnapshot(
+  version: number,
+  listeners: Map<string, Listener>,
+  clusters: Map<string, Cluster>,
+  routeTables: Map<string, RouteTable>,
+): Snapshot {
   const byAddress = new Map<string, Listener>();
   const secretNames = new Set<string>();
   const secrets = (tls: Pick<UpstreamTls, "certificateSecrets" | "validation"> | null): void => {
@@ -221,7 +251,11 @@ function makeSnapshot(version: number, listeners: Map<string, Listener>, cluster
     version,
     listeners,
     bound: [...listeners.values()].filter((listener) => listener.bindToPort),
-    findByOriginalDst: (address, port) => byAddress.get(`${address}:${port}`) ?? byAddress.get(`0.0.0.0:${port}`) ?? byAddress.get(`:::${port}`) ?? null,
+    findByOriginalDst: (address, port) =>
+      byAddress.get(`${address}:${port}`) ??
+      byAddress.get(`0.0.0.0:${port}`) ??
+      byAddress.get(`:::${port}`) ??
+      null,
     clusters,
     routeTables,
     secretNames,

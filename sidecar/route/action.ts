@@ -1,7 +1,10 @@
 import type { RouteAction, WeightedCluster } from "../snapshot.ts";
 
 /** Chooses by weight. @param random in [0, 1) */
-export function pickCluster(action: Pick<RouteAction, "clusters" | "totalWeight">, random: number): WeightedCluster | null {
+export function pickCluster(
+  action: Pick<RouteAction, "clusters" | "totalWeight">,
+  random: number,
+): WeightedCluster | null {
   const { clusters } = action;
   if (clusters.length <= 1) return clusters[0] ?? null;
   let left = random * action.totalWeight;

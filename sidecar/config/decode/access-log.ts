@@ -1,6 +1,9 @@
 import type { AccessLog as Wire } from "#xds/gen/envoy/config/accesslog/v3/accesslog_pb.js";
 import { FileAccessLogSchema } from "#xds/gen/envoy/extensions/access_loggers/file/v3/file_pb.js";
-import { StderrAccessLogSchema, StdoutAccessLogSchema } from "#xds/gen/envoy/extensions/access_loggers/stream/v3/stream_pb.js";
+import {
+  StderrAccessLogSchema,
+  StdoutAccessLogSchema,
+} from "#xds/gen/envoy/extensions/access_loggers/stream/v3/stream_pb.js";
 import type { AccessLog } from "../../snapshot.ts";
 import { typeOf, unpack } from "./any.ts";
 import type { Problems } from "./problems.ts";
@@ -13,7 +16,8 @@ function decodeOne(wire: Wire, problems: Problems): AccessLog {
   const any = wire.configType.case === "typedConfig" ? wire.configType.value : undefined;
   const filter = wire.filter?.filterSpecifier;
   const onlyFlags = filter?.case === "responseFlagFilter" ? filter.value.flags : null;
-  if (filter?.case !== undefined && filter.case !== "responseFlagFilter") problems.at("filter").warn(`${filter.case} is ignored: everything is logged`);
+  if (filter?.case !== undefined && filter.case !== "responseFlagFilter")
+    problems.at("filter").warn(`${filter.case} is ignored: everything is logged`);
   const file = unpack(any, FileAccessLogSchema, problems);
   const stdout = unpack(any, StdoutAccessLogSchema, problems);
   const stderr = unpack(any, StderrAccessLogSchema, problems);
@@ -30,9 +34,15 @@ function decodeOne(wire: Wire, problems: Problems): AccessLog {
     const inner = format.value.format;
     if (inner.case === "textFormat") text = inner.value;
     else if (inner.case === "jsonFormat") json = inner.value;
-    else if (inner.case === "textFormatSource" && inner.value.specifier.case === "inlineString") text = inner.value.specifier.value;
+    else if (inner.case === "textFormatSource" && inner.value.specifier.case === "inlineString")
+      text = inner.value.specifier.value;
   }
   const path = file?.path ?? "";
-  const kind = path === "/dev/stdout" || stdout !== undefined ? "stdout" : path === "/dev/stderr" || stderr !== undefined ? "stderr" : "file";
+  const kind =
+    path === "/dev/stdout" || stdout !== undefined
+      ? "stdout"
+      : path === "/dev/stderr" || stderr !== undefined
+        ? "stderr"
+        : "file";
   return { kind, path, text, json, onlyFlags };
 }

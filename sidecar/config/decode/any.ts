@@ -3,7 +3,11 @@ import { type Any, anyIs, anyUnpack } from "@bufbuild/protobuf/wkt";
 import type { Problems } from "./problems.ts";
 
 /** Undefined if it is of another type or its bytes are broken; the latter is an error. */
-export function unpack<D extends DescMessage>(any: Any | undefined, schema: D, problems: Problems): MessageShape<D> | undefined {
+export function unpack<D extends DescMessage>(
+  any: Any | undefined,
+  schema: D,
+  problems: Problems,
+): MessageShape<D> | undefined {
   if (any === undefined || !anyIs(any, schema)) return undefined;
   try {
     return anyUnpack(any, schema);

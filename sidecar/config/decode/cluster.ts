@@ -1,5 +1,9 @@
 /** Cluster -> its compiled form without hosts; config/store.ts adds those. */
-import { Cluster_DiscoveryType as Type, Cluster_LbPolicy as Lb, type Cluster as Wire } from "#xds/gen/envoy/config/cluster/v3/cluster_pb.js";
+import {
+  Cluster_LbPolicy as Lb,
+  Cluster_DiscoveryType as Type,
+  type Cluster as Wire,
+} from "#xds/gen/envoy/config/cluster/v3/cluster_pb.js";
 import type { ClusterLoadAssignment } from "#xds/gen/envoy/config/endpoint/v3/endpoint_pb.js";
 import { HttpProtocolOptionsSchema } from "#xds/gen/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.js";
 import type { Cluster, LbPolicy, OutlierDetection, UpstreamTls } from "../../snapshot.ts";
@@ -12,27 +16,52 @@ export interface DecodedCluster {
   readonly inline: ClusterLoadAssignment | null;
 }
 
-const TYPES = { [Type.STATIC]: "STATIC", [Type.STRICT_DNS]: "STRICT_DNS", [Type.LOGICAL_DNS]: "LOGICAL_DNS", [Type.EDS]: "EDS", [Type.ORIGINAL_DST]: "ORIGINAL_DST" } as const;
-const POLICIES: Partial<Record<Lb, LbPolicy>> = { [Lb.ROUND_ROBIN]: "ROUND_ROBIN", [Lb.LEAST_REQUEST]: "LEAST_REQUEST", [Lb.RING_HASH]: "RING_HASH", [Lb.RANDOM]: "RANDOM", [Lb.MAGLEV]: "MAGLEV", [Lb.CLUSTER_PROVIDED]: "CLUSTER_PROVIDED" };
+const TYPES = {
+  [Type.STATIC]: "STATIC",
+  [Type.STRICT_DNS]: "STRICT_DNS",
+  [Type.LOGICAL_DNS]: "LOGICAL_DNS",
+  [Type.EDS]: "EDS",
+  [Type.ORIGINAL_DST]: "ORIGINAL_DST",
+} as const;
+const POLICIES: Partial<Record<Lb, LbPolicy>> = {
+  [Lb.ROUND_ROBIN]: "ROUND_ROBIN",
+  [Lb.LEAST_REQUEST]: "LEAST_REQUEST",
+  [Lb.RING_HASH]: "RING_HASH",
+  [Lb.RANDOM]: "RANDOM",
+  [Lb.MAGLEV]: "MAGLEV",
+  [Lb.CLUSTER_PROVIDED]: "CLUSTER_PROVIDED",
+};
 
 export function decodeCluster(wire: Wire, problems: Problems): DecodedCluster {
   const discovery = wire.clusterDiscoveryType;
   const custom = discovery.case === "clusterType";
-  if (custom && !discovery.value.name.includes("dynamic_forward_proxy")) problems.at("cluster_type").error(`${discovery.value.name} is not supported`);
-  const options = unpack(wire.typedExtensionProtocolOptions["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"], HttpProtocolOptionsSchema, problems.at("typed_extension_protocol_options"));
+  if (custom && !discovery.value.name.includes("dynamic_forward_proxy"))
+    problems.at("cluster_type").error(`${discovery.value.name} is not supported`);
+  const options = unpack(
+    wire.typedExtensionProtocolOptions["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"],
+    HttpProtocolOptionsSchema,
+    problems.at("typed_extension_protocol_options"),
+  );
   const common = options?.commonHttpProtocolOptions ?? wire.commonHttpProtocolOptions;
   const protocol = options?.upstreamProtocolOptions;
   const explicit = protocol?.case === "explicitHttpConfig" ? protocol.value.protocolConfig : undefined;
-  const http2 = explicit?.case === "http2ProtocolOptions" ? explicit.value : protocol?.case === "useDownstreamProtocolConfig" ? protocol.value.http2ProtocolOptions : wire.http2ProtocolOptions;
+  const http2 =
+    explicit?.case === "http2ProtocolOptions"
+      ? explicit.value
+      : protocol?.case === "useDownstreamProtocolConfig"
+        ? protocol.value.http2ProtocolOptions
+        : wire.http2ProtocolOptions;
   const autoSni = options?.upstreamHttpProtocolOptions?.autoSni === true;
-  const withSni = (tls: UpstreamTls | null): UpstreamTls | null => (tls === null ? null : { ...tls, autoSni: tls.autoSni || autoSni });
+  const withSni = (tls: UpstreamTls | null): UpstreamTls | null =>
+    tls === null ? null : { ...tls, autoSni: tls.autoSni || autoSni };
   const limits = wire.circuitBreakers?.thresholds.find((t) => t.priority === 0);
   const policy = POLICIES[wire.lbPolicy];
   if (policy === undefined) problems.at("lb_policy").error(`${wire.lbPolicy} is not supported`);
   const istio = wire.metadata?.filterMetadata.istio ?? {};
   const keepalive = wire.upstreamConnectionOptions?.tcpKeepalive;
   for (const filter of wire.filters) {
-    if (filter.name !== "istio.metadata_exchange") problems.at("filters").error(`${filter.name} is not supported`);
+    if (filter.name !== "istio.metadata_exchange")
+      problems.at("filters").error(`${filter.name} is not supported`);
   }
   return {
     inline: wire.loadAssignment ?? null,
@@ -41,11 +70,18 @@ export function decodeCluster(wire: Wire, problems: Problems): DecodedCluster {
       type: custom ? "DYNAMIC_FORWARD_PROXY" : TYPES[discovery.value ?? Type.STATIC],
       edsServiceName: discovery.value === Type.EDS ? wire.edsClusterConfig?.serviceName || wire.name : null,
       lbPolicy: policy ?? "ROUND_ROBIN",
-      leastRequestChoices: wire.lbConfig.case === "leastRequestLbConfig" ? (wire.lbConfig.value.choiceCount ?? 2) : 2,
+      leastRequestChoices:
+        wire.lbConfig.case === "leastRequestLbConfig" ? (wire.lbConfig.value.choiceCount ?? 2) : 2,
       connectTimeoutMs: milliseconds(wire.connectTimeout, 5000),
       perConnectionBufferLimitBytes: wire.perConnectionBufferLimitBytes ?? 1_048_576,
       sourceAddress: wire.upstreamBindConfig?.sourceAddress?.address || null,
-      protocol: explicit?.case === "http2ProtocolOptions" || (options === undefined && wire.http2ProtocolOptions !== undefined) ? "HTTP2" : protocol?.case === "useDownstreamProtocolConfig" ? "DOWNSTREAM" : "HTTP1",
+      protocol:
+        explicit?.case === "http2ProtocolOptions" ||
+        (options === undefined && wire.http2ProtocolOptions !== undefined)
+          ? "HTTP2"
+          : protocol?.case === "useDownstreamProtocolConfig"
+            ? "DOWNSTREAM"
+            : "HTTP1",
       idleTimeoutMs: milliseconds(common?.idleTimeout, 3_600_000),
       maxRequestsPerConnection: common?.maxRequestsPerConnection ?? wire.maxRequestsPerConnection ?? 0,
       maxConcurrentStreams: http2?.maxConcurrentStreams ?? 1024,
@@ -62,15 +98,31 @@ export function decodeCluster(wire: Wire, problems: Problems): DecodedCluster {
       })),
       transportSocket: withSni(decodeUpstreamTls(wire.transportSocket, problems.at("transport_socket"))),
       alpnOverride: istio.alpn_override !== "false",
-      istio: { services: services(istio.services), config: typeof istio.config === "string" ? istio.config : null, subset: typeof istio.subset === "string" ? istio.subset : null },
+      istio: {
+        services: services(istio.services),
+        config: typeof istio.config === "string" ? istio.config : null,
+        subset: typeof istio.subset === "string" ? istio.subset : null,
+      },
       metadata: wire.metadata?.filterMetadata ?? {},
-      tcpKeepalive: keepalive === undefined ? null : { probes: keepalive.keepaliveProbes ?? 9, timeSeconds: keepalive.keepaliveTime ?? 7200, intervalSeconds: keepalive.keepaliveInterval ?? 75 },
+      tcpKeepalive:
+        keepalive === undefined
+          ? null
+          : {
+              probes: keepalive.keepaliveProbes ?? 9,
+              timeSeconds: keepalive.keepaliveTime ?? 7200,
+              intervalSeconds: keepalive.keepaliveInterval ?? 75,
+            },
     },
   };
 }
 
 export function strings(object: Record<string, unknown>): Record<string, string> {
-  return Object.fromEntries(Object.entries(object).map(([key, value]) => [key, typeof value === "string" ? value : JSON.stringify(value)]));
+  return Object.fromEntries(
+    Object.entries(object).map(([key, value]) => [
+      key,
+      typeof value === "string" ? value : JSON.stringify(value),
+    ]),
+  );
 }
 
 function services(value: unknown): { host: string; name: string; namespace: string }[] {
@@ -88,8 +140,10 @@ function decodeOutlier(wire: Wire): OutlierDetection | null {
   if (o === undefined) return null;
   return {
     consecutive5xx: o.enforcingConsecutive5xx === 0 ? 0 : (o.consecutive5xx ?? 5),
-    consecutiveGatewayFailure: (o.enforcingConsecutiveGatewayFailure ?? 0) === 0 ? 0 : (o.consecutiveGatewayFailure ?? 5),
-    consecutiveLocalOriginFailure: o.enforcingConsecutiveLocalOriginFailure === 0 ? 0 : (o.consecutiveLocalOriginFailure ?? 5),
+    consecutiveGatewayFailure:
+      (o.enforcingConsecutiveGatewayFailure ?? 0) === 0 ? 0 : (o.consecutiveGatewayFailure ?? 5),
+    consecutiveLocalOriginFailure:
+      o.enforcingConsecutiveLocalOriginFailure === 0 ? 0 : (o.consecutiveLocalOriginFailure ?? 5),
     splitExternalLocalOriginErrors: o.splitExternalLocalOriginErrors,
     intervalMs: milliseconds(o.interval, 10_000),
     baseEjectionTimeMs: milliseconds(o.baseEjectionTime, 30_000),
@@ -97,4 +151,3 @@ function decodeOutlier(wire: Wire): OutlierDetection | null {
     maxEjectionPercent: o.maxEjectionPercent ?? 10,
   };
 }
-

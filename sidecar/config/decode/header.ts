@@ -21,7 +21,7 @@ export function decodeHeader(wire: Wire, problems: Problems): HeaderMatch {
   const spec = wire.headerMatchSpecifier;
   if (test === null) {
     const wanted = spec.case === "presentMatch" ? spec.value !== invert : !invert;
-    return { text, matches: (head) => (values(head, name).length > 0) === wanted };
+    return { text, matches: (head) => values(head, name).length > 0 === wanted };
   }
   return {
     text,

@@ -2,9 +2,14 @@
 import { OpenTelemetryConfigSchema } from "#xds/gen/envoy/config/trace/v3/opentelemetry_pb.js";
 import { HTTPFaultSchema } from "#xds/gen/envoy/extensions/filters/http/fault/v3/fault_pb.js";
 import { RBACSchema } from "#xds/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.js";
-import { HttpConnectionManager_CodecType as Codec, type HttpConnectionManager, type HttpConnectionManager_Tracing, type HttpFilter as WireFilter } from "#xds/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js";
-import type { HttpConfig, HttpFilter, Tracing } from "../../snapshot.ts";
+import {
+  HttpConnectionManager_CodecType as Codec,
+  type HttpConnectionManager,
+  type HttpConnectionManager_Tracing,
+  type HttpFilter as WireFilter,
+} from "#xds/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js";
 import { RouteTable } from "../../route/table.ts";
+import type { HttpConfig, HttpFilter, Tracing } from "../../snapshot.ts";
 import { decodeAccessLogs } from "./access-log.ts";
 import { typeOf, unpack } from "./any.ts";
 import { decodeFault } from "./fault.ts";
@@ -12,25 +17,51 @@ import { milliseconds, type Problems } from "./problems.ts";
 import { DENY_ALL, decodeRbac } from "./rbac.ts";
 import { decodeRoutes } from "./route.ts";
 
-const FORWARD = ["SANITIZE", "FORWARD_ONLY", "APPEND_FORWARD", "SANITIZE_SET", "ALWAYS_FORWARD_ONLY"] as const;
-const SLASHES = ["KEEP_UNCHANGED", "KEEP_UNCHANGED", "REJECT_REQUEST", "UNESCAPE_AND_REDIRECT", "UNESCAPE_AND_FORWARD"] as const;
+const FORWARD = [
+  "SANITIZE",
+  "FORWARD_ONLY",
+  "APPEND_FORWARD",
+  "SANITIZE_SET",
+  "ALWAYS_FORWARD_ONLY",
+] as const;
+const SLASHES = [
+  "KEEP_UNCHANGED",
+  "KEEP_UNCHANGED",
+  "REJECT_REQUEST",
+  "UNESCAPE_AND_REDIRECT",
+  "UNESCAPE_AND_FORWARD",
+] as const;
 
 /** Filters that only observe: without them nothing that should be refused gets through. */
-const OBSERVERS = new Set(["istio.metadata_exchange", "istio.stats", "envoy.filters.http.grpc_web", "envoy.filters.http.stateful_session", "envoy.filters.http.dynamic_forward_proxy", "envoy.filters.http.tap"]);
+const OBSERVERS = new Set([
+  "istio.metadata_exchange",
+  "istio.stats",
+  "envoy.filters.http.grpc_web",
+  "envoy.filters.http.stateful_session",
+  "envoy.filters.http.dynamic_forward_proxy",
+  "envoy.filters.http.tap",
+]);
 
 export function decodeHttp(wire: HttpConnectionManager, problems: Problems): HttpConfig {
   const spec = wire.routeSpecifier;
-  if (spec.case !== "rds" && spec.case !== "routeConfig") problems.error(`${spec.case ?? "no route specifier"} is not supported; use rds or route_config`);
+  if (spec.case !== "rds" && spec.case !== "routeConfig")
+    problems.error(`${spec.case ?? "no route specifier"} is not supported; use rds or route_config`);
   const common = wire.commonHttpProtocolOptions;
-  const filters = wire.httpFilters.flatMap((filter, i) => decodeFilter(filter, problems.at("http_filters").at(i)));
-  if (filters.at(-1)?.kind !== "router") problems.at("http_filters").error("the last filter must be the router");
+  const filters = wire.httpFilters.flatMap((filter, i) =>
+    decodeFilter(filter, problems.at("http_filters").at(i)),
+  );
+  if (filters.at(-1)?.kind !== "router")
+    problems.at("http_filters").error("the last filter must be the router");
   const details = wire.setCurrentClientCertDetails;
   return {
     kind: "http",
     statPrefix: wire.statPrefix,
     codecType: wire.codecType === Codec.HTTP1 ? "HTTP1" : wire.codecType === Codec.HTTP2 ? "HTTP2" : "AUTO",
     routeConfigName: spec.case === "rds" ? spec.value.routeConfigName : null,
-    routes: spec.case === "routeConfig" ? decodeRoutes(spec.value, problems.at("route_config")) : new RouteTable(spec.case === "rds" ? spec.value.routeConfigName : "", [], false),
+    routes:
+      spec.case === "routeConfig"
+        ? decodeRoutes(spec.value, problems.at("route_config"))
+        : new RouteTable(spec.case === "rds" ? spec.value.routeConfigName : "", [], false),
     filters,
     upgrades: wire.upgradeConfigs.filter((u) => u.enabled !== false).map((u) => u.upgradeType.toLowerCase()),
     streamIdleTimeoutMs: milliseconds(wire.streamIdleTimeout, 300_000),
@@ -51,7 +82,13 @@ export function decodeHttp(wire: HttpConnectionManager, problems: Problems): Htt
     acceptHttp10: wire.httpProtocolOptions?.acceptHttp10 === true,
     maxRequestHeadersBytes: (wire.maxRequestHeadersKb ?? 60) * 1024,
     forwardClientCertDetails: FORWARD[wire.forwardClientCertDetails] ?? "SANITIZE",
-    setCurrentClientCertDetails: { subject: details?.subject === true, dns: details?.dns === true, uri: details?.uri === true, cert: details?.cert === true, chain: details?.chain === true },
+    setCurrentClientCertDetails: {
+      subject: details?.subject === true,
+      dns: details?.dns === true,
+      uri: details?.uri === true,
+      cert: details?.cert === true,
+      chain: details?.chain === true,
+    },
     tracing: wire.tracing === undefined ? null : decodeTracing(wire.tracing, problems.at("tracing")),
     accessLog: decodeAccessLogs(wire.accessLog, problems.at("access_log")),
   };
@@ -77,13 +114,25 @@ function decodeFilter(wire: WireFilter, problems: Problems): HttpFilter[] {
       return [{ kind: "grpc-stats", name }];
     case "istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig":
       // istiod has sent these three lists, and only these, since the filter exists.
-      return [{ kind: "alpn", name, overrides: { HTTP10: ["istio-http/1.0", "istio", "http/1.0"], HTTP11: ["istio-http/1.1", "istio", "http/1.1"], HTTP2: ["istio-h2", "istio", "h2"] } }];
+      return [
+        {
+          kind: "alpn",
+          name,
+          overrides: {
+            HTTP10: ["istio-http/1.0", "istio", "http/1.0"],
+            HTTP11: ["istio-http/1.1", "istio", "http/1.1"],
+            HTTP2: ["istio-h2", "istio", "h2"],
+          },
+        },
+      ];
   }
   if (OBSERVERS.has(name)) {
     problems.warn(`${name} has no effect in this proxy`);
     return [{ kind: "noop", name }];
   }
-  problems.warn(`${name} (${typeOf(any)}) is unknown here and may guard this chain: requests are refused with 403`);
+  problems.warn(
+    `${name} (${typeOf(any)}) is unknown here and may guard this chain: requests are refused with 403`,
+  );
   return [{ kind: "rbac", name, rbac: DENY_ALL }];
 }
 
@@ -91,7 +140,8 @@ function decodeTracing(wire: HttpConnectionManager_Tracing, problems: Problems):
   const any = wire.provider?.configType.case === "typedConfig" ? wire.provider.configType.value : undefined;
   const otel = unpack(any, OpenTelemetryConfigSchema, problems.at("provider"));
   const http = otel?.httpService?.httpUri;
-  if (wire.provider !== undefined && http === undefined) problems.at("provider").warn("only OpenTelemetry over HTTP is supported: spans are not exported");
+  if (wire.provider !== undefined && http === undefined)
+    problems.at("provider").warn("only OpenTelemetry over HTTP is supported: spans are not exported");
   let path = "/v1/traces";
   if (http !== undefined && URL.canParse(http.uri)) path = new URL(http.uri).pathname;
   return {
@@ -106,7 +156,10 @@ function decodeTracing(wire: HttpConnectionManager_Tracing, problems: Problems):
       literal: type.case === "literal" ? type.value.value : null,
       requestHeader: type.case === "requestHeader" ? type.value.name.toLowerCase() : null,
       environment: type.case === "environment" ? type.value.name : null,
-      defaultValue: type.case === "requestHeader" || type.case === "environment" || type.case === "metadata" ? type.value.defaultValue : "",
+      defaultValue:
+        type.case === "requestHeader" || type.case === "environment" || type.case === "metadata"
+          ? type.value.defaultValue
+          : "",
     })),
   };
 }

@@ -2,12 +2,24 @@
 import { createHash } from "node:crypto";
 import { toBinary } from "@bufbuild/protobuf";
 import { TrafficDirection } from "#xds/gen/envoy/config/core/v3/base_pb.js";
-import { type Filter, type FilterChain as WireChain, FilterChainSchema, type ListenerFilterChainMatchPredicate as Predicate } from "#xds/gen/envoy/config/listener/v3/listener_components_pb.js";
+import {
+  type Filter,
+  FilterChainSchema,
+  type ListenerFilterChainMatchPredicate as Predicate,
+  type FilterChain as WireChain,
+} from "#xds/gen/envoy/config/listener/v3/listener_components_pb.js";
 import { ListenerSchema, type Listener as Wire } from "#xds/gen/envoy/config/listener/v3/listener_pb.js";
 import { HttpConnectionManagerSchema } from "#xds/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js";
 import { RBACSchema } from "#xds/gen/envoy/extensions/filters/network/rbac/v3/rbac_pb.js";
 import { TcpProxySchema } from "#xds/gen/envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy_pb.js";
-import type { FilterChain, HttpConfig, Listener, ListenerFilter, NetworkFilter, TcpConfig } from "../../snapshot.ts";
+import type {
+  FilterChain,
+  HttpConfig,
+  Listener,
+  ListenerFilter,
+  NetworkFilter,
+  TcpConfig,
+} from "../../snapshot.ts";
 import { findFilterChain } from "../filter-chains.ts";
 import { decodeAccessLogs } from "./access-log.ts";
 import { typeOf, unpack } from "./any.ts";
@@ -17,20 +29,33 @@ import { milliseconds, type Problems } from "./problems.ts";
 import { DENY_ALL, decodeRbac } from "./rbac.ts";
 import { decodeDownstreamTls } from "./tls.ts";
 
-const OBSERVERS = new Set(["istio.metadata_exchange", "istio.stats", "envoy.filters.network.mongo_proxy", "envoy.filters.network.mysql_proxy"]);
+const OBSERVERS = new Set([
+  "istio.metadata_exchange",
+  "istio.stats",
+  "envoy.filters.network.mongo_proxy",
+  "envoy.filters.network.mysql_proxy",
+]);
 
 export function decodeListener(wire: Wire, problems: Problems): Listener {
   const address = wire.address?.address;
   const socket = address?.case === "socketAddress" ? address.value : undefined;
-  if (socket === undefined && address?.case !== "pipe") problems.at("address").error("must be a socket address or a pipe");
+  if (socket === undefined && address?.case !== "pipe")
+    problems.at("address").error("must be a socket address or a pipe");
   const inspector = (type: string): ListenerFilter | null => {
-    const filter = wire.listenerFilters.find((f) => f.configType.case === "typedConfig" && typeOf(f.configType.value).endsWith(type));
+    const filter = wire.listenerFilters.find(
+      (f) => f.configType.case === "typedConfig" && typeOf(f.configType.value).endsWith(type),
+    );
     if (filter === undefined) return null;
     const { filterDisabled } = filter;
-    return { disabledFor: filterDisabled === undefined ? () => false : (port) => disabled(filterDisabled, port) };
+    return {
+      disabledFor: filterDisabled === undefined ? () => false : (port) => disabled(filterDisabled, port),
+    };
   };
   const chains = wire.filterChains.map((chain, i) => decodeChain(chain, problems.at("filter_chains").at(i)));
-  const fallback = wire.defaultFilterChain === undefined ? null : decodeChain(wire.defaultFilterChain, problems.at("default_filter_chain"));
+  const fallback =
+    wire.defaultFilterChain === undefined
+      ? null
+      : decodeChain(wire.defaultFilterChain, problems.at("default_filter_chain"));
   return makeListener({
     name: wire.name,
     address: socket?.address ?? "",
@@ -38,8 +63,14 @@ export function decodeListener(wire: Wire, problems: Problems): Listener {
     pipe: address?.case === "pipe" ? address.value.path : null,
     bindToPort: wire.bindToPort !== false && wire.deprecatedV1?.bindToPort !== false,
     useOriginalDst: wire.useOriginalDst === true,
-    restoresOriginalDst: wire.useOriginalDst === true || wire.listenerFilters.some((f) => f.name.includes("original_dst")),
-    direction: wire.trafficDirection === TrafficDirection.INBOUND ? "INBOUND" : wire.trafficDirection === TrafficDirection.OUTBOUND ? "OUTBOUND" : "UNSPECIFIED",
+    restoresOriginalDst:
+      wire.useOriginalDst === true || wire.listenerFilters.some((f) => f.name.includes("original_dst")),
+    direction:
+      wire.trafficDirection === TrafficDirection.INBOUND
+        ? "INBOUND"
+        : wire.trafficDirection === TrafficDirection.OUTBOUND
+          ? "OUTBOUND"
+          : "UNSPECIFIED",
     tlsInspector: inspector("TlsInspector"),
     httpInspector: inspector("HttpInspector"),
     listenerFiltersTimeoutMs: milliseconds(wire.listenerFiltersTimeout, 15_000),
@@ -53,7 +84,10 @@ export function decodeListener(wire: Wire, problems: Problems): Listener {
 }
 
 export function makeListener(parts: Omit<Listener, "findFilterChain">): Listener {
-  return { ...parts, findFilterChain: (facts) => findFilterChain(parts.filterChains, parts.defaultFilterChain, facts) };
+  return {
+    ...parts,
+    findFilterChain: (facts) => findFilterChain(parts.filterChains, parts.defaultFilterChain, facts),
+  };
 }
 
 export function digest(bytes: Uint8Array): string {
@@ -80,8 +114,13 @@ function disabled(predicate: Predicate, port: number): boolean {
 
 function decodeChain(wire: WireChain, problems: Problems): FilterChain {
   const match = wire.filterChainMatch;
-  if (match !== undefined && (match.sourceType !== 0 || match.directSourcePrefixRanges.length > 0 || match.suffixLen !== undefined)) {
-    problems.at("filter_chain_match").error("source_type, direct_source_prefix_ranges and suffix_len are not supported");
+  if (
+    match !== undefined &&
+    (match.sourceType !== 0 || match.directSourcePrefixRanges.length > 0 || match.suffixLen !== undefined)
+  ) {
+    problems
+      .at("filter_chain_match")
+      .error("source_type, direct_source_prefix_ranges and suffix_len are not supported");
   }
   const networkFilters: NetworkFilter[] = [];
   let terminal: HttpConfig | TcpConfig | null = null;
@@ -90,16 +129,23 @@ function decodeChain(wire: WireChain, problems: Problems): FilterChain {
     if (terminal !== null) at.error("stands after a terminal filter");
     terminal = decodeFilter(filter, networkFilters, at) ?? terminal;
   });
-  if (terminal === null) problems.at("filters").error("a filter chain must end in tcp_proxy or http_connection_manager");
+  if (terminal === null)
+    problems.at("filters").error("a filter chain must end in tcp_proxy or http_connection_manager");
   return {
     name: wire.name,
     match: {
       destinationPort: match?.destinationPort ?? 0,
-      prefixRanges: match?.prefixRanges.map((r, i) => decodeCidr(r, problems.at("filter_chain_match.prefix_ranges").at(i))) ?? [],
+      prefixRanges:
+        match?.prefixRanges.map((r, i) =>
+          decodeCidr(r, problems.at("filter_chain_match.prefix_ranges").at(i)),
+        ) ?? [],
       serverNames: match?.serverNames ?? [],
       transportProtocol: match?.transportProtocol ?? "",
       applicationProtocols: match?.applicationProtocols ?? [],
-      sourcePrefixRanges: match?.sourcePrefixRanges.map((r, i) => decodeCidr(r, problems.at("filter_chain_match.source_prefix_ranges").at(i))) ?? [],
+      sourcePrefixRanges:
+        match?.sourcePrefixRanges.map((r, i) =>
+          decodeCidr(r, problems.at("filter_chain_match.source_prefix_ranges").at(i)),
+        ) ?? [],
       sourcePorts: match?.sourcePorts ?? [],
     },
     tls: decodeDownstreamTls(wire.transportSocket, problems.at("transport_socket")),
@@ -110,7 +156,11 @@ function decodeChain(wire: WireChain, problems: Problems): FilterChain {
   };
 }
 
-function decodeFilter(wire: Filter, before: NetworkFilter[], problems: Problems): HttpConfig | TcpConfig | null {
+function decodeFilter(
+  wire: Filter,
+  before: NetworkFilter[],
+  problems: Problems,
+): HttpConfig | TcpConfig | null {
   const any = wire.configType.case === "typedConfig" ? wire.configType.value : undefined;
   const { name } = wire;
   const http = unpack(any, HttpConnectionManagerSchema, problems);
@@ -119,10 +169,25 @@ function decodeFilter(wire: Filter, before: NetworkFilter[], problems: Problems)
   if (proxy !== undefined) {
     const spec = proxy.clusterSpecifier;
     if (proxy.tunnelingConfig !== undefined) problems.at("tunneling_config").error("is not supported");
-    const weighted = spec.case === "weightedClusters" ? spec.value.clusters.map((c) => ({ name: c.name, weight: c.weight, headers: null, hostRewrite: null })) : [];
-    const clusters = spec.case === "cluster" ? [{ name: spec.value, weight: 1, headers: null, hostRewrite: null }] : weighted;
+    const weighted =
+      spec.case === "weightedClusters"
+        ? spec.value.clusters.map((c) => ({
+            name: c.name,
+            weight: c.weight,
+            headers: null,
+            hostRewrite: null,
+          }))
+        : [];
+    const clusters =
+      spec.case === "cluster"
+        ? [{ name: spec.value, weight: 1, headers: null, hostRewrite: null }]
+        : weighted;
     if (clusters.length === 0) problems.error("tcp_proxy names no cluster");
-    return { ...tcp(proxy.statPrefix, clusters), idleTimeoutMs: milliseconds(proxy.idleTimeout, 3_600_000), accessLog: decodeAccessLogs(proxy.accessLog, problems.at("access_log")) };
+    return {
+      ...tcp(proxy.statPrefix, clusters),
+      idleTimeoutMs: milliseconds(proxy.idleTimeout, 3_600_000),
+      accessLog: decodeAccessLogs(proxy.accessLog, problems.at("access_log")),
+    };
   }
   const rbac = unpack(any, RBACSchema, problems);
   if (rbac !== undefined) before.push({ kind: "rbac", name, rbac: decodeRbac(rbac, problems) });
@@ -130,7 +195,9 @@ function decodeFilter(wire: Filter, before: NetworkFilter[], problems: Problems)
     problems.warn(`${name} has no effect in this proxy`);
     before.push({ kind: "noop", name });
   } else {
-    problems.warn(`${name} (${typeOf(any)}) is unknown here and may guard this chain: its connections are closed`);
+    problems.warn(
+      `${name} (${typeOf(any)}) is unknown here and may guard this chain: its connections are closed`,
+    );
     before.push({ kind: "rbac", name, rbac: DENY_ALL });
     // Redis ends its chain; the refusal above stands before this empty end.
     if (name === "envoy.filters.network.redis_proxy") return tcp("redis", []);

@@ -13,7 +13,12 @@ export class Problems {
   }
 
   at(field: string | number): Problems {
-    const path = typeof field === "number" ? `${this.path}[${field}]` : this.path === "" ? field : `${this.path}.${field}`;
+    const path =
+      typeof field === "number"
+        ? `${this.path}[${field}]`
+        : this.path === ""
+          ? field
+          : `${this.path}.${field}`;
     return new Problems(path, this.errors, this.warnings);
   }
 

@@ -1,4 +1,9 @@
-import { type Permission, type Principal, RBAC_Action, type RBAC as WireRules } from "#xds/gen/envoy/config/rbac/v3/rbac_pb.js";
+import {
+  type Permission,
+  type Principal,
+  RBAC_Action,
+  type RBAC as WireRules,
+} from "#xds/gen/envoy/config/rbac/v3/rbac_pb.js";
 import type { PathMatcher } from "#xds/gen/envoy/type/matcher/v3/path_pb.js";
 import type { Rbac, RbacPredicate, RbacRules } from "../../filters/rbac.ts";
 import { decodeCidr } from "./cidr.ts";
@@ -9,29 +14,42 @@ import { decodeString } from "./string.ts";
 const never: RbacPredicate = () => false;
 
 /** What stands in the place of a filter that this proxy does not know and that may guard something: nobody passes. */
-export const DENY_ALL: Rbac = { rules: { action: "ALLOW", policies: [] }, shadowRules: null, shadowStatPrefix: "" };
+export const DENY_ALL: Rbac = {
+  rules: { action: "ALLOW", policies: [] },
+  shadowRules: null,
+  shadowStatPrefix: "",
+};
 
 export function decodeRbac(
-  wire: { rules?: WireRules | undefined; shadowRules?: WireRules | undefined; shadowRulesStatPrefix: string; matcher?: unknown },
+  wire: {
+    rules?: WireRules | undefined;
+    shadowRules?: WireRules | undefined;
+    shadowRulesStatPrefix: string;
+    matcher?: unknown;
+  },
   problems: Problems,
 ): Rbac {
-  if (wire.matcher !== undefined) problems.at("matcher").error("the matcher form of RBAC is not supported; use rules");
+  if (wire.matcher !== undefined)
+    problems.at("matcher").error("the matcher form of RBAC is not supported; use rules");
   return {
     rules: wire.rules === undefined ? null : decodeRules(wire.rules, problems.at("rules")),
-    shadowRules: wire.shadowRules === undefined ? null : decodeRules(wire.shadowRules, problems.at("shadow_rules")),
+    shadowRules:
+      wire.shadowRules === undefined ? null : decodeRules(wire.shadowRules, problems.at("shadow_rules")),
     shadowStatPrefix: wire.shadowRulesStatPrefix,
   };
 }
 
 function decodeRules(wire: WireRules, problems: Problems): RbacRules {
-  const action = wire.action === RBAC_Action.DENY ? "DENY" : wire.action === RBAC_Action.LOG ? "LOG" : "ALLOW";
+  const action =
+    wire.action === RBAC_Action.DENY ? "DENY" : wire.action === RBAC_Action.LOG ? "LOG" : "ALLOW";
   const policies = Object.keys(wire.policies)
     .sort() // Envoy evaluates them in the order of their names
     .flatMap((name) => {
       const policy = wire.policies[name];
       if (policy === undefined) return [];
       const at = problems.at(`policies["${name}"]`);
-      if (policy.condition !== undefined || policy.checkedCondition !== undefined) at.error("CEL conditions are not supported");
+      if (policy.condition !== undefined || policy.checkedCondition !== undefined)
+        at.error("CEL conditions are not supported");
       return [
         {
           name,
@@ -78,7 +96,9 @@ function decodePermission(wire: Permission, problems: Problems): RbacPredicate {
     case "destinationPort":
       return (input) => input.connection.destinationPort === rule.value;
     case "destinationPortRange":
-      return (input) => input.connection.destinationPort >= rule.value.start && input.connection.destinationPort < rule.value.end;
+      return (input) =>
+        input.connection.destinationPort >= rule.value.start &&
+        input.connection.destinationPort < rule.value.end;
     case "requestedServerName": {
       const name = decodeString(rule.value, problems.at("requested_server_name"));
       return (input) => name.matches(input.connection.serverName);
@@ -86,7 +106,9 @@ function decodePermission(wire: Permission, problems: Problems): RbacPredicate {
     case "metadata":
     case "sourcedMetadata": {
       // Dynamic metadata is written by filters this proxy refuses (jwt_authn, ext_authz): none is there to match.
-      problems.at("metadata").warn("no filter of this proxy writes dynamic metadata: the condition sees none");
+      problems
+        .at("metadata")
+        .warn("no filter of this proxy writes dynamic metadata: the condition sees none");
       const invert = rule.case === "metadata" && rule.value.invert;
       return () => invert;
     }
@@ -131,7 +153,9 @@ function decodePrincipal(wire: Principal, problems: Problems): RbacPredicate {
       return decodePath(id.value, problems.at("url_path"));
     case "metadata":
     case "sourcedMetadata": {
-      problems.at("metadata").warn("no filter of this proxy writes dynamic metadata: the condition sees none");
+      problems
+        .at("metadata")
+        .warn("no filter of this proxy writes dynamic metadata: the condition sees none");
       const invert = id.case === "metadata" && id.value.invert;
       return () => invert;
     }

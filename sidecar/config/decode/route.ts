@@ -1,15 +1,38 @@
 /** RouteConfiguration -> RouteTable. */
-import { HeaderValueOption_HeaderAppendAction as Append, type HeaderValueOption } from "#xds/gen/envoy/config/core/v3/base_pb.js";
-import { type RouteConfiguration } from "#xds/gen/envoy/config/route/v3/route_pb.js";
-import { RouteAction_ClusterNotFoundResponseCode as NotFound, type RouteMatch, type RetryPolicy as WireRetry, type Route as WireRoute, type RouteAction as WireAction, type RedirectAction as WireRedirect, type VirtualHost as WireHost } from "#xds/gen/envoy/config/route/v3/route_components_pb.js";
+
+import type { Any } from "@bufbuild/protobuf/wkt";
+import {
+  HeaderValueOption_HeaderAppendAction as Append,
+  type HeaderValueOption,
+} from "#xds/gen/envoy/config/core/v3/base_pb.js";
+import {
+  RouteAction_ClusterNotFoundResponseCode as NotFound,
+  type RouteMatch,
+  type RouteAction as WireAction,
+  type VirtualHost as WireHost,
+  type RedirectAction as WireRedirect,
+  type RetryPolicy as WireRetry,
+  type Route as WireRoute,
+} from "#xds/gen/envoy/config/route/v3/route_components_pb.js";
+import type { RouteConfiguration } from "#xds/gen/envoy/config/route/v3/route_pb.js";
 import { CorsPolicySchema } from "#xds/gen/envoy/extensions/filters/http/cors/v3/cors_pb.js";
 import { HTTPFaultSchema } from "#xds/gen/envoy/extensions/filters/http/fault/v3/fault_pb.js";
 import { RBACPerRouteSchema } from "#xds/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.js";
-import type { Any } from "@bufbuild/protobuf/wkt";
-import type { HashPolicy, HeaderMutation, HeaderMutations, HeadView, RedirectAction, RetryPolicy, Route, RouteAction, VirtualHost, WeightedCluster } from "../../snapshot.ts";
 import { DomainIndex } from "../../route/domain.ts";
 import { compileFormat } from "../../route/format.ts";
 import { RouteTable, withoutPort } from "../../route/table.ts";
+import type {
+  HashPolicy,
+  HeaderMutation,
+  HeaderMutations,
+  HeadView,
+  RedirectAction,
+  RetryPolicy,
+  Route,
+  RouteAction,
+  VirtualHost,
+  WeightedCluster,
+} from "../../snapshot.ts";
 import { typeOf, unpack } from "./any.ts";
 import { decodeFault, perMillion } from "./fault.ts";
 import { decodeHeader } from "./header.ts";
@@ -23,7 +46,10 @@ export function decodeRoutes(wire: RouteConfiguration, problems: Problems): Rout
   const hosts = wire.virtualHosts.map((host, i) => {
     const at = problems.at("virtual_hosts").at(i);
     for (const domain of host.domains) {
-      if (!seen.add(domain, host.name)) at.at("domains").error(`${domain} is in ${JSON.stringify(seen.find(domain))} already: a domain may stand in one virtual host only`);
+      if (!seen.add(domain, host.name))
+        at.at("domains").error(
+          `${domain} is in ${JSON.stringify(seen.find(domain))} already: a domain may stand in one virtual host only`,
+        );
     }
     return decodeHost(host, at);
   });
@@ -31,18 +57,26 @@ export function decodeRoutes(wire: RouteConfiguration, problems: Problems): Rout
 }
 
 function decodeHost(wire: WireHost, problems: Problems): VirtualHost {
-  const inherited = wire.retryPolicy === undefined ? null : decodeRetry(wire.retryPolicy, problems.at("retry_policy"));
+  const inherited =
+    wire.retryPolicy === undefined ? null : decodeRetry(wire.retryPolicy, problems.at("retry_policy"));
   return {
     name: wire.name,
     domains: wire.domains,
-    routes: wire.routes.map((route, i) => decodeRoute(route, inherited, wire.typedPerFilterConfig, problems.at("routes").at(i))),
+    routes: wire.routes.map((route, i) =>
+      decodeRoute(route, inherited, wire.typedPerFilterConfig, problems.at("routes").at(i)),
+    ),
     includeRequestAttemptCount: wire.includeRequestAttemptCount,
     retryPolicy: inherited,
     headers: decodeHeaders(wire),
   };
 }
 
-function decodeRoute(wire: WireRoute, inherited: RetryPolicy | null, hostConfig: Record<string, Any>, problems: Problems): Route {
+function decodeRoute(
+  wire: WireRoute,
+  inherited: RetryPolicy | null,
+  hostConfig: Record<string, Any>,
+  problems: Problems,
+): Route {
   const match = decodeMatch(wire.match, problems.at("match"));
   const metadata = wire.metadata?.filterMetadata ?? {};
   const config = metadata.istio?.config;
@@ -52,7 +86,10 @@ function decodeRoute(wire: WireRoute, inherited: RetryPolicy | null, hostConfig:
     match,
     action: decodeAction(wire, match.prefix, inherited, problems),
     headers: decodeHeaders(wire),
-    ...decodePerFilter({ ...hostConfig, ...wire.typedPerFilterConfig }, problems.at("typed_per_filter_config")),
+    ...decodePerFilter(
+      { ...hostConfig, ...wire.typedPerFilterConfig },
+      problems.at("typed_per_filter_config"),
+    ),
     metadata,
     config: typeof config === "string" ? config : null,
     source: typeof source === "string" ? source : null,
@@ -60,7 +97,10 @@ function decodeRoute(wire: WireRoute, inherited: RetryPolicy | null, hostConfig:
   };
 }
 
-function decodePerFilter(configs: Record<string, Any>, problems: Problems): Pick<Route, "fault" | "cors" | "rbac"> {
+function decodePerFilter(
+  configs: Record<string, Any>,
+  problems: Problems,
+): Pick<Route, "fault" | "cors" | "rbac"> {
   let fault: Route["fault"] = null;
   let cors: Route["cors"] = null;
   let rbac: Route["rbac"] = null;
@@ -72,7 +112,9 @@ function decodePerFilter(configs: Record<string, Any>, problems: Problems): Pick
     if (faultWire !== undefined) fault = decodeFault(faultWire, at);
     else if (corsWire !== undefined) {
       cors = {
-        allowOrigin: corsWire.allowOriginStringMatch.map((m, i) => decodeString(m, at.at("allow_origin_string_match").at(i))),
+        allowOrigin: corsWire.allowOriginStringMatch.map((m, i) =>
+          decodeString(m, at.at("allow_origin_string_match").at(i)),
+        ),
         allowMethods: corsWire.allowMethods,
         allowHeaders: corsWire.allowHeaders,
         exposeHeaders: corsWire.exposeHeaders,
@@ -81,7 +123,10 @@ function decodePerFilter(configs: Record<string, Any>, problems: Problems): Pick
         forwardNotMatchingPreflights: corsWire.forwardNotMatchingPreflights !== false,
       };
     } else if (rbacWire !== undefined) {
-      rbac = rbacWire.rbac === undefined ? { rules: null, shadowRules: null, shadowStatPrefix: "" } : decodeRbac(rbacWire.rbac, at);
+      rbac =
+        rbacWire.rbac === undefined
+          ? { rules: null, shadowRules: null, shadowStatPrefix: "" }
+          : decodeRbac(rbacWire.rbac, at);
     } else at.warn(`per-route configuration of type ${typeOf(any)} has no effect here`);
   }
   return { fault, cors, rbac };
@@ -115,13 +160,16 @@ function decodeMatch(wire: RouteMatch | undefined, problems: Problems): Route["m
       return matcher === null ? (value !== null) === present : value !== null && matcher.matches(value);
     });
   });
-  if (wire.grpc !== undefined) tests.push((head) => /^application\/grpc(\+|;|$)/.test(head.get("content-type") ?? ""));
+  if (wire.grpc !== undefined)
+    tests.push((head) => /^application\/grpc(\+|;|$)/.test(head.get("content-type") ?? ""));
   if (wire.runtimeFraction !== undefined) {
     const part = perMillion(wire.runtimeFraction.defaultValue, 1_000_000);
     if (part < 1_000_000) tests.push(() => Math.random() * 1_000_000 < part);
   }
   if (wire.dynamicMetadata.length > 0) {
-    problems.at("dynamic_metadata").warn("no filter of this proxy writes dynamic metadata: the route matches only inverted conditions");
+    problems
+      .at("dynamic_metadata")
+      .warn("no filter of this proxy writes dynamic metadata: the route matches only inverted conditions");
     const matches = wire.dynamicMetadata.every((m) => m.invert);
     tests.push(() => matches);
   }
@@ -130,17 +178,33 @@ function decodeMatch(wire: RouteMatch | undefined, problems: Problems): Route["m
   }
   const [first, second] = tests;
   const matches: Test =
-    first === undefined ? () => true : second === undefined ? first : (head, p, query) => tests.every((test) => test(head, p, query));
+    first === undefined
+      ? () => true
+      : second === undefined
+        ? first
+        : (head, p, query) => tests.every((test) => test(head, p, query));
   return { text: text.join(" "), prefix: path.prefix, matches };
 }
 
-function decodePath(wire: RouteMatch, fold: boolean, problems: Problems): { text: string; prefix: string | null; test: Test | null } {
+function decodePath(
+  wire: RouteMatch,
+  fold: boolean,
+  problems: Problems,
+): { text: string; prefix: string | null; test: Test | null } {
   const spec = wire.pathSpecifier;
-  const on = (test: (path: string) => boolean): Test => (fold ? (_head, path) => test(path.toLowerCase()) : (_head, path) => test(path));
+  const on = (test: (path: string) => boolean): Test =>
+    fold ? (_head, path) => test(path.toLowerCase()) : (_head, path) => test(path);
   switch (spec.case) {
     case "prefix": {
       const prefix = fold ? spec.value.toLowerCase() : spec.value;
-      return { text: `prefix ${spec.value}`, prefix: spec.value, test: prefix === "" || prefix === "/" ? on((path) => path.startsWith(prefix) || path === "*") : on((path) => path.startsWith(prefix)) };
+      return {
+        text: `prefix ${spec.value}`,
+        prefix: spec.value,
+        test:
+          prefix === "" || prefix === "/"
+            ? on((path) => path.startsWith(prefix) || path === "*")
+            : on((path) => path.startsWith(prefix)),
+      };
     }
     case "path": {
       const exact = fold ? spec.value.toLowerCase() : spec.value;
@@ -148,7 +212,13 @@ function decodePath(wire: RouteMatch, fold: boolean, problems: Problems): { text
     }
     case "pathSeparatedPrefix": {
       const prefix = fold ? spec.value.toLowerCase() : spec.value;
-      return { text: `path-prefix ${spec.value}`, prefix: spec.value, test: on((path) => path.startsWith(prefix) && (path.length === prefix.length || path[prefix.length] === "/")) };
+      return {
+        text: `path-prefix ${spec.value}`,
+        prefix: spec.value,
+        test: on(
+          (path) => path.startsWith(prefix) && (path.length === prefix.length || path[prefix.length] === "/"),
+        ),
+      };
     }
     case "safeRegex": {
       const test = compileRegex(spec.value.regex, problems.at("safe_regex"), fold);
@@ -162,7 +232,12 @@ function decodePath(wire: RouteMatch, fold: boolean, problems: Problems): { text
   }
 }
 
-function decodeAction(wire: WireRoute, prefix: string | null, inherited: RetryPolicy | null, problems: Problems): Route["action"] {
+function decodeAction(
+  wire: WireRoute,
+  prefix: string | null,
+  inherited: RetryPolicy | null,
+  problems: Problems,
+): Route["action"] {
   switch (wire.action.case) {
     case "route":
       return decodeForward(wire.action.value, prefix, inherited, problems.at("route"));
@@ -170,7 +245,12 @@ function decodeAction(wire: WireRoute, prefix: string | null, inherited: RetryPo
       return decodeRedirect(wire.action.value, prefix, problems.at("redirect"));
     case "directResponse": {
       const body = wire.action.value.body?.specifier;
-      const text = body?.case === "inlineString" ? body.value : body?.case === "inlineBytes" ? new TextDecoder().decode(body.value) : "";
+      const text =
+        body?.case === "inlineString"
+          ? body.value
+          : body?.case === "inlineBytes"
+            ? new TextDecoder().decode(body.value)
+            : "";
       return { kind: "direct-response", status: wire.action.value.status, body: text };
     }
     default:
@@ -179,7 +259,12 @@ function decodeAction(wire: WireRoute, prefix: string | null, inherited: RetryPo
   }
 }
 
-function decodeForward(wire: WireAction, prefix: string | null, inherited: RetryPolicy | null, problems: Problems): RouteAction {
+function decodeForward(
+  wire: WireAction,
+  prefix: string | null,
+  inherited: RetryPolicy | null,
+  problems: Problems,
+): RouteAction {
   const spec = wire.clusterSpecifier;
   let clusters: WeightedCluster[] = [];
   let clusterHeader: string | null = null;
@@ -202,12 +287,19 @@ function decodeForward(wire: WireAction, prefix: string | null, inherited: Retry
     clusters,
     totalWeight,
     clusterHeader,
-    clusterNotFoundStatus: wire.clusterNotFoundResponseCode === NotFound.NOT_FOUND ? 404 : wire.clusterNotFoundResponseCode === NotFound.INTERNAL_SERVER_ERROR ? 500 : 503,
+    clusterNotFoundStatus:
+      wire.clusterNotFoundResponseCode === NotFound.NOT_FOUND
+        ? 404
+        : wire.clusterNotFoundResponseCode === NotFound.INTERNAL_SERVER_ERROR
+          ? 500
+          : 503,
     timeoutMs: milliseconds(wire.timeout, 15_000),
     maxStreamDurationMs: max?.maxStreamDuration === undefined ? null : milliseconds(max.maxStreamDuration, 0),
-    grpcTimeoutHeaderMaxMs: max?.grpcTimeoutHeaderMax === undefined ? null : milliseconds(max.grpcTimeoutHeaderMax, 0),
+    grpcTimeoutHeaderMaxMs:
+      max?.grpcTimeoutHeaderMax === undefined ? null : milliseconds(max.grpcTimeoutHeaderMax, 0),
     idleTimeoutMs: wire.idleTimeout === undefined ? null : milliseconds(wire.idleTimeout, 0),
-    retryPolicy: wire.retryPolicy === undefined ? inherited : decodeRetry(wire.retryPolicy, problems.at("retry_policy")),
+    retryPolicy:
+      wire.retryPolicy === undefined ? inherited : decodeRetry(wire.retryPolicy, problems.at("retry_policy")),
     hostRewrite: host.case === "hostRewriteLiteral" ? host.value : null,
     autoHostRewrite: host.case === "autoHostRewrite" && host.value?.value === true,
     rewritePath: decodeRewrite(wire.prefixRewrite, wire.regexRewrite, prefix, problems),
@@ -219,8 +311,18 @@ function decodeForward(wire: WireAction, prefix: string | null, inherited: Retry
     hashPolicies: wire.hashPolicy.flatMap((h): HashPolicy[] => {
       const policy = h.policySpecifier;
       const { terminal } = h;
-      if (policy.case === "header") return [{ kind: "header", name: policy.value.headerName.toLowerCase(), terminal }];
-      if (policy.case === "cookie") return [{ kind: "cookie", name: policy.value.name, path: policy.value.path, ttlMs: policy.value.ttl === undefined ? null : milliseconds(policy.value.ttl, 0), terminal }];
+      if (policy.case === "header")
+        return [{ kind: "header", name: policy.value.headerName.toLowerCase(), terminal }];
+      if (policy.case === "cookie")
+        return [
+          {
+            kind: "cookie",
+            name: policy.value.name,
+            path: policy.value.path,
+            ttlMs: policy.value.ttl === undefined ? null : milliseconds(policy.value.ttl, 0),
+            terminal,
+          },
+        ];
       if (policy.case === "connectionProperties") return [{ kind: "source-ip", terminal }];
       if (policy.case === "queryParameter") return [{ kind: "query", name: policy.value.name, terminal }];
       problems.at("hash_policy").warn(`${policy.case} is ignored`);
@@ -230,9 +332,18 @@ function decodeForward(wire: WireAction, prefix: string | null, inherited: Retry
   };
 }
 
-function decodeRewrite(to: string, regex: WireAction["regexRewrite"], prefix: string | null, problems: Problems): ((path: string) => string) | null {
+function decodeRewrite(
+  to: string,
+  regex: WireAction["regexRewrite"],
+  prefix: string | null,
+  problems: Problems,
+): ((path: string) => string) | null {
   if (regex !== undefined) {
-    const substitute = compileSubstitution(regex.pattern?.regex ?? "", regex.substitution, problems.at("regex_rewrite"));
+    const substitute = compileSubstitution(
+      regex.pattern?.regex ?? "",
+      regex.substitution,
+      problems.at("regex_rewrite"),
+    );
     return (target) => {
       const end = target.indexOf("?");
       return end < 0 ? substitute(target) : substitute(target.slice(0, end)) + target.slice(end);
@@ -250,13 +361,28 @@ const REDIRECT_STATUS = [301, 302, 303, 307, 308] as const;
 
 function decodeRedirect(wire: WireRedirect, prefix: string | null, problems: Problems): RedirectAction {
   const path = wire.pathRewriteSpecifier;
-  const rewrite = path.case === "prefixRewrite" || path.case === "regexRewrite" ? decodeRewrite(path.case === "prefixRewrite" ? path.value : "", path.case === "regexRewrite" ? path.value : undefined, prefix, problems) : null;
+  const rewrite =
+    path.case === "prefixRewrite" || path.case === "regexRewrite"
+      ? decodeRewrite(
+          path.case === "prefixRewrite" ? path.value : "",
+          path.case === "regexRewrite" ? path.value : undefined,
+          prefix,
+          problems,
+        )
+      : null;
   const scheme = wire.schemeRewriteSpecifier;
   return {
     kind: "redirect",
     status: REDIRECT_STATUS[wire.responseCode] ?? 301,
     location: (from, authority, target) => {
-      const to = scheme.case === "httpsRedirect" ? (scheme.value ? "https" : from) : scheme.case === "schemeRedirect" && scheme.value !== "" ? scheme.value : from;
+      const to =
+        scheme.case === "httpsRedirect"
+          ? scheme.value
+            ? "https"
+            : from
+          : scheme.case === "schemeRedirect" && scheme.value !== ""
+            ? scheme.value
+            : from;
       let host = wire.hostRedirect === "" ? authority : wire.hostRedirect;
       if (wire.portRedirect !== 0) host = `${withoutPort(host)}:${wire.portRedirect}`;
       // A changed scheme makes the old default port wrong (Envoy drops :80 and :443 then).
@@ -264,7 +390,12 @@ function decodeRedirect(wire: WireRedirect, prefix: string | null, problems: Pro
       const mark = target.indexOf("?");
       const query = mark < 0 || wire.stripQuery ? "" : target.slice(mark);
       const bare = mark < 0 ? target : target.slice(0, mark);
-      const next = path.case === "pathRedirect" && path.value !== "" ? (path.value.includes("?") ? path.value : path.value + query) : (rewrite?.(bare) ?? bare) + query;
+      const next =
+        path.case === "pathRedirect" && path.value !== ""
+          ? path.value.includes("?")
+            ? path.value
+            : path.value + query
+          : (rewrite?.(bare) ?? bare) + query;
       return `${to}://${host}${next}`;
     },
   };
@@ -274,7 +405,13 @@ export function decodeRetry(wire: WireRetry, problems: Problems): RetryPolicy {
   const tokens = new Set(wire.retryOn.split(",").map((token) => token.trim()));
   const codes = [...wire.retriableStatusCodes];
   const base = Math.max(1, milliseconds(wire.retryBackOff?.baseInterval, 25));
-  const grpc: [string, number][] = [["cancelled", 1], ["deadline-exceeded", 4], ["resource-exhausted", 8], ["internal", 13], ["unavailable", 14]];
+  const grpc: [string, number][] = [
+    ["cancelled", 1],
+    ["deadline-exceeded", 4],
+    ["resource-exhausted", 8],
+    ["internal", 13],
+    ["unavailable", 14],
+  ];
   if (wire.retriableRequestHeaders.length > 0) problems.at("retriable_request_headers").warn("is ignored");
   return {
     on: {
@@ -302,7 +439,12 @@ export function decodeRetry(wire: WireRetry, problems: Problems): RetryPolicy {
   };
 }
 
-const APPEND = { [Append.APPEND_IF_EXISTS_OR_ADD]: "append", [Append.ADD_IF_ABSENT]: "add-if-absent", [Append.OVERWRITE_IF_EXISTS_OR_ADD]: "overwrite", [Append.OVERWRITE_IF_EXISTS]: "overwrite-if-exists" } as const;
+const APPEND = {
+  [Append.APPEND_IF_EXISTS_OR_ADD]: "append",
+  [Append.ADD_IF_ABSENT]: "add-if-absent",
+  [Append.OVERWRITE_IF_EXISTS_OR_ADD]: "overwrite",
+  [Append.OVERWRITE_IF_EXISTS]: "overwrite-if-exists",
+} as const;
 
 interface WireHeaders {
   requestHeadersToAdd: HeaderValueOption[];

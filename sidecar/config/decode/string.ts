@@ -8,7 +8,11 @@ export function decodeString(wire: Wire | undefined, problems: Problems): String
   const fold = wire?.ignoreCase === true;
   switch (pattern?.case) {
     case "safeRegex":
-      return { kind: "regex", text: pattern.value.regex, matches: compileRegex(pattern.value.regex, problems, false) };
+      return {
+        kind: "regex",
+        text: pattern.value.regex,
+        matches: compileRegex(pattern.value.regex, problems, false),
+      };
     case "exact":
     case "prefix":
     case "suffix":
@@ -20,9 +24,14 @@ export function decodeString(wire: Wire | undefined, problems: Problems): String
   }
 }
 
-export function plainMatcher(kind: "exact" | "prefix" | "suffix" | "contains", value: string, fold = false): StringMatcher {
+export function plainMatcher(
+  kind: "exact" | "prefix" | "suffix" | "contains",
+  value: string,
+  fold = false,
+): StringMatcher {
   const text = fold ? value.toLowerCase() : value;
-  const on = (test: (input: string) => boolean) => (fold ? (input: string) => test(input.toLowerCase()) : test);
+  const on = (test: (input: string) => boolean) =>
+    fold ? (input: string) => test(input.toLowerCase()) : test;
   switch (kind) {
     case "exact":
       return { kind, text: value, matches: on((input) => input === text) };

@@ -228,7 +228,6 @@ export class Exchange {
       if (pool !== null && (!reused || isSafe(this.request.method) || verdict === Verdict.ConnectFailure)) {
         return this.forward(pool);
       }
-      if (pool !== null && this.retries > 0) return this.forward(pool);
     }
     const failure = failureOf(verdict);
     this.respond(failure.status, failure.detail, reasonOf(failure.status));

@@ -85,6 +85,21 @@ describe.skipIf(recordedAbsent !== false)("recorded istiod responses", () => {
     expect(away.clusters.map((c) => c.name)).toEqual(["PassthroughCluster"]);
   });
 
+  test("ratings may be delayed by 2 s, 1 % of the time", () => {
+    const { current } = load("productpage-delta").store;
+    const ratings = decide(current, {
+      listener: "virtualOutbound",
+      facts: facts(),
+      head: head("ratings:9080", "/"),
+    });
+    expect(ratings.filters).toContainEqual({
+      name: "envoy.filters.http.fault",
+      verdict: "delay",
+      policy: "2000 ms, 1 %",
+    });
+    expect(ratings.status).toBe(null);
+  });
+
   test("RBAC of reviews: the product page may read, others may not, plaintext finds no chain", () => {
     const { current } = load("reviews-v1-delta").store;
     const ask = (identity: string, method: string) =>

@@ -36,7 +36,14 @@ export class SotwStream {
     const nonce = request.responseNonce;
     let watch = this.#watches.get(type);
     if (watch === undefined || nonce === "") {
+      const former = watch;
       watch = new Watch();
+      if (former !== undefined) {
+        // A response may still be on its way to the client, which will acknowledge it and build on its nonce.
+        watch.nonce = former.nonce;
+        watch.version = former.version;
+        watch.ackedNonce = former.ackedNonce;
+      }
       this.#watches.set(type, watch);
       this.#subscribe(type, watch, request.resourceNames);
       watch.mustReply = watch.wildcard || watch.names.size > 0;

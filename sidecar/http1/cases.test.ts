@@ -11,7 +11,7 @@ const PREFIX: Readonly<Record<string, string>> = {
   "C:": "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
 };
 
-function unescape(raw: string): Buffer {
+function bytesOf(raw: string): Buffer {
   const prefix = PREFIX[raw.slice(0, 2)];
   const body = (prefix === undefined ? raw : raw.slice(2))
     .replace(/\\x(..)/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 16)))
@@ -43,7 +43,7 @@ function statusOf(message: Buffer, cuts: readonly number[]): number {
 }
 
 test.each(cases)("%s | %s", (status, raw) => {
-  const message = unescape(raw);
+  const message = bytesOf(raw);
   const want = Number(status);
   expect(statusOf(message, [message.length])).toBe(want);
   for (let i = 1; i < message.length; i++) expect(statusOf(message, [i, message.length])).toBe(want);

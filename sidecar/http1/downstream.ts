@@ -141,7 +141,10 @@ export class DownstreamConnection {
 
   onExchangeEnd(keep: boolean): void {
     this.exchange = null;
-    if (!keep || this.#closeAfter || !this.#body.done) return this.#close();
+    if (!keep || this.#closeAfter || !this.#body.done) {
+      this.#close();
+      return;
+    }
     this.#state = State.Head;
     this.#head.reset(0);
     this.#blocked = false;
@@ -154,7 +157,10 @@ export class DownstreamConnection {
     const started = this.exchange?.responseStarted === true;
     this.exchange?.cancel(verdict);
     this.exchange = null;
-    if (started) return this.abort();
+    if (started) {
+      this.abort();
+      return;
+    }
     const { status } = failureOf(verdict);
     const reason = reasonOf(status);
     this.write(
@@ -204,7 +210,10 @@ export class DownstreamConnection {
       this.#closeAfter = true; // half-close: the answer is still owed
       return;
     }
-    if (this.#state === State.Exchange) return this.fail(Verdict.PrematureEnd);
+    if (this.#state === State.Exchange) {
+      this.fail(Verdict.PrematureEnd);
+      return;
+    }
     if (this.#state === State.Head) this.#close();
   }
 

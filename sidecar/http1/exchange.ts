@@ -83,7 +83,8 @@ export class Exchange {
     this.#abandonUpstream();
     if (this.responseStarted) {
       this.downstream.abort();
-      return this.#complete();
+      this.#complete();
+      return;
     }
     this.responseStarted = true;
     this.status = status;
@@ -220,13 +221,15 @@ export class Exchange {
       // Half a response must look like half a response: reset, never a clean end (RFC 9112 8).
       this.detail = "upstream_reset_after_response_started";
       this.downstream.abort();
-      return this.#complete();
+      this.#complete();
+      return;
     }
     this.#clearTryTimer();
     if (this.canReplay) {
       const pool = this.downstream.handler.onAttemptFailed(this, verdict);
       if (pool !== null && (!reused || isSafe(this.request.method) || verdict === Verdict.ConnectFailure)) {
-        return this.forward(pool);
+        this.forward(pool);
+        return;
       }
     }
     const failure = failureOf(verdict);

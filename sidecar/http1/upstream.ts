@@ -70,16 +70,25 @@ export class UpstreamConnection {
         this.#buffer = bytes;
         return;
       }
-      if (verdict !== Verdict.Ok) return this.fail(verdict);
+      if (verdict !== Verdict.Ok) {
+        this.fail(verdict);
+        return;
+      }
       at = this.head.end;
       if (this.head.status === 101) {
         const exchange = this.exchange;
-        if (exchange.upgrade === "" || this.head.upgrade === "") return this.fail(Verdict.BadResponse);
+        if (exchange.upgrade === "" || this.head.upgrade === "") {
+          this.fail(Verdict.BadResponse);
+          return;
+        }
         exchange.onUpgraded(this, bytes.subarray(at));
         return;
       }
       if (this.head.status < 200) {
-        if (++this.#informational > MAX_INFORMATIONAL) return this.fail(Verdict.BadResponse);
+        if (++this.#informational > MAX_INFORMATIONAL) {
+          this.fail(Verdict.BadResponse);
+          return;
+        }
         this.exchange.onInformational(this.head);
         this.head.reset(at);
         continue;
@@ -95,7 +104,10 @@ export class UpstreamConnection {
     let at = from;
     while (at < bytes.length && !this.body.done) {
       at = this.body.next(bytes, at);
-      if (this.body.verdict !== Verdict.Ok) return this.fail(Verdict.BadResponse);
+      if (this.body.verdict !== Verdict.Ok) {
+        this.fail(Verdict.BadResponse);
+        return;
+      }
       if (this.body.dataEnd > this.body.dataStart) {
         this.exchange?.onResponseData(bytes.subarray(this.body.dataStart, this.body.dataEnd));
         if (this.exchange === null) return;

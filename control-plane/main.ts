@@ -27,8 +27,13 @@ async function main(): Promise<void> {
     world = toWorld(source.objects(), config);
     for (const issue of source.issues()) log.warn(issue.message, { at: `${issue.file}:${issue.line}` });
     for (const [id, node] of nodes) {
-      const set = resourcesFor(world, node, config);
-      if (set !== null) ads.push(id, set);
+      try {
+        const set = resourcesFor(world, node, config);
+        if (set !== null) ads.push(id, set);
+      } catch (error) {
+        // The proxy keeps its last good configuration.
+        log.error((error as Error).message, { proxy: id });
+      }
     }
   });
   let world = toWorld(source.objects(), config);

@@ -55,7 +55,7 @@ export function acceptConnection(
     return;
   }
   const local = { address: plainAddress(socket.localAddress ?? ""), port: socket.localPort ?? 0 };
-  const destination = bound.useOriginalDst ? originalDestination(socket) : local;
+  const destination = bound.restoresOriginalDst ? originalDestination(socket) : local;
   // Redirected connections belong to the listener of the address they meant, if there is one (XDS 1.2).
   const listener =
     (bound.useOriginalDst ? snapshot.findByOriginalDst(destination.address, destination.port) : null) ??

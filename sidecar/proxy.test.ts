@@ -14,6 +14,7 @@ function snapshotOf(port: number, chain: FilterChain | null): Snapshot {
     pipe: null,
     bindToPort: true,
     useOriginalDst: false,
+    restoresOriginalDst: false,
     tlsInspector: null,
     httpInspector: { disabledFor: () => false },
     listenerFiltersTimeoutMs: 0,

@@ -6,7 +6,13 @@ import type { HostPool } from "./pool.ts";
 import { CHUNKED, type RequestHead, UNTIL_CLOSE } from "./request-head.ts";
 import type { ResponseHead } from "./response-head.ts";
 import type { UpstreamConnection } from "./upstream.ts";
-import { downstreamFraming, type HeadEdits, writeRequestHead, writeResponseHead } from "./write-head.ts";
+import {
+  addedFields,
+  downstreamFraming,
+  type HeadEdits,
+  writeRequestHead,
+  writeResponseHead,
+} from "./write-head.ts";
 
 /** Largest request body kept for a retry. */
 export const MAX_REPLAY_BYTES = 64 * 1024;
@@ -93,8 +99,7 @@ export class Exchange {
     let out = `HTTP/1.1 ${status} ${reasonOf(status)}\r\ncontent-length: ${Buffer.byteLength(body)}\r\n`;
     if (body !== "") out += "content-type: text/plain\r\n";
     if (!keep) out += "connection: close\r\n";
-    const added = this.responseEdits?.added ?? [];
-    for (let i = 0; i < added.length; i += 2) out += `${added[i]}: ${added[i + 1]}\r\n`;
+    out += addedFields(this.responseEdits);
     this.bytesSent = this.request.method === "HEAD" ? 0 : Buffer.byteLength(body);
     this.downstream.write(`${out}\r\n${this.request.method === "HEAD" ? "" : body}`);
     this.#complete();

@@ -122,3 +122,21 @@ test("116: bytes before a real 101 are held, then tunnelled", async () => {
   await expect.poll(() => log.length).toBe(2);
   expect(log[1]).toBe("early");
 });
+
+test("123: a value from a certificate or SNI cannot end the line of a local answer", async () => {
+  const handler: ExchangeHandler = {
+    onRequest: (exchange: Exchange) => {
+      exchange.responseEdits = { removed: [], added: ["x-peer", "a\r\nset-cookie: stolen=1"] };
+      exchange.respond(403, "rbac_access_denied", "RBAC: access denied");
+    },
+    onResponse: () => null,
+    onAttemptFailed: () => null,
+    onComplete: () => {},
+  };
+  const port = await listen(
+    (s) => void new DownstreamConnection(s, handler, { headTimeoutMs: 5_000, lingerMs: 50 }),
+  );
+  const got = await talk(port, ["GET / HTTP/1.1\r\nHost: a\r\n\r\n"], (text) => text.endsWith("denied"));
+  expect(got).toMatch(/^HTTP\/1\.1 403 /);
+  expect(got.split("\r\n").filter((line) => line.startsWith("set-cookie"))).toEqual([]);
+});

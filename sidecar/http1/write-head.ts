@@ -93,7 +93,8 @@ function isRemoved(head: HeaderBlock, index: number, edits: HeadEdits): boolean 
   return false;
 }
 
-function addedFields(edits: HeadEdits | null): string {
+/** The added fields as lines, each value on one line; names come from configuration and were checked there. */
+export function addedFields(edits: HeadEdits | null): string {
   if (edits === null) return "";
   let out = "";
   for (let i = 0; i < edits.added.length; i += 2) {

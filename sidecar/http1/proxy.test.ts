@@ -4,6 +4,7 @@ import { afterEach, expect, test } from "vitest";
 import { DownstreamConnection } from "./downstream.ts";
 import type { Exchange, ExchangeHandler } from "./exchange.ts";
 import { HostPool } from "./pool.ts";
+import { HeadEdits } from "./write-head.ts";
 
 const servers: Server[] = [];
 afterEach(() => {
@@ -126,7 +127,8 @@ test("116: bytes before a real 101 are held, then tunnelled", async () => {
 test("123: a value from a certificate or SNI cannot end the line of a local answer", async () => {
   const handler: ExchangeHandler = {
     onRequest: (exchange: Exchange) => {
-      exchange.responseEdits = { removed: [], added: ["x-peer", "a\r\nset-cookie: stolen=1"] };
+      exchange.responseEdits = new HeadEdits();
+      exchange.responseEdits.add("x-peer", "a\r\nset-cookie: stolen=1");
       exchange.respond(403, "rbac_access_denied", "RBAC: access denied");
     },
     onResponse: () => null,

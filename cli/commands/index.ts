@@ -2,7 +2,8 @@ import type { Command } from "../command.ts";
 import { get } from "./get.ts";
 import { apply, remove } from "./objects.ts";
 import { status } from "./status.ts";
+import { down, up } from "./up.ts";
 import { validate } from "./validate.ts";
 
 /** In the order of the help. */
-export const commands: readonly Command[] = [validate, status, get, apply, remove];
+export const commands: readonly Command[] = [up, down, validate, status, get, apply, remove];

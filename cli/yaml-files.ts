@@ -1,0 +1,21 @@
+import { readdirSync, readFileSync, statSync } from "node:fs";
+import { join, relative, resolve } from "node:path";
+import { type LoadResult, load } from "#policies/load.ts";
+import { UserError } from "./errors.ts";
+
+const YAML = /\.(ya?ml|json)$/;
+
+/** A file as it is named; a folder's YAML and JSON files, recursively, sorted. */
+export function yamlFiles(path: string, cwd: string): string[] {
+  const stat = statSync(resolve(cwd, path), { throwIfNoEntry: false });
+  if (stat === undefined) throw new UserError(`${path}: no such file or folder`);
+  if (!stat.isDirectory()) return [path];
+  return readdirSync(resolve(cwd, path), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && YAML.test(entry.name))
+    .map((entry) => relative(cwd, join(entry.parentPath, entry.name)))
+    .sort();
+}
+
+export function loadFile(file: string, cwd: string): LoadResult {
+  return load(readFileSync(resolve(cwd, file), "utf8"), file);
+}

@@ -21,6 +21,8 @@ export interface PlatformOptions {
   readonly mode?: Mode | "auto";
   /** "none" starts the apps alone: for tests of the platform itself. */
   readonly dataPlane?: "weft" | "envoy" | "none";
+  /** The Envoy binary for dataPlane "envoy"; without it, `envoy` on the PATH. */
+  readonly envoy?: string;
   /** Keys of control-plane.json that the caller sets: paths, trustDomain, traceSampling, accessLog ... */
   readonly controlPlaneConfig?: Readonly<Record<string, unknown>>;
   /** How long a pod that leaves stays out of the endpoints before it gets SIGTERM. Default 500 ms. */
@@ -290,7 +292,9 @@ export class Platform {
   #proxyCommand(): readonly string[] | undefined {
     const kind = this.#options.dataPlane ?? "weft";
     if (kind === "none") return undefined;
-    return [process.execPath, join(PROJECT, "sidecar", ...(kind === "envoy" ? ["envoy"] : []), "main.ts")];
+    if (kind === "weft") return [process.execPath, join(PROJECT, "sidecar", "main.ts")];
+    const agent = [process.execPath, join(PROJECT, "sidecar", "envoy", "main.ts")];
+    return this.#options.envoy === undefined ? agent : [...agent, "--envoy", this.#options.envoy];
   }
 
   async #remove(pod: Pod): Promise<void> {

@@ -12,11 +12,15 @@ export const up: Command = {
   args: [{ name: "<path...>", help: "YAML files or folders" }],
   options: [
     { flags: "--data-plane <kind>", help: "weft, envoy, or none (the applications alone)", default: "weft" },
+    {
+      flags: "--envoy <file>",
+      help: "the Envoy binary for --data-plane envoy (default: $WEFT_ENVOY, else PATH)",
+    },
     { flags: "--mode <mode>", help: "auto, transparent or explicit", default: "auto" },
     { flags: "--trace-sampling <percent>", help: "share of requests that are traced", default: "100" },
   ],
   examples: ["weft up examples/bookinfo"],
-  async run({ args, options, cwd, out, stateDir }) {
+  async run({ args, options, cwd, env, out, stateDir }) {
     const dataPlane = DATA_PLANES.find((kind) => kind === options["dataPlane"]);
     if (dataPlane === undefined)
       throw new UserError(`--data-plane: one of ${DATA_PLANES.join(", ")}`, EXIT.usage);
@@ -24,6 +28,7 @@ export const up: Command = {
     if (mode !== "auto" && mode !== "transparent" && mode !== "explicit") {
       throw new UserError("--mode: one of auto, transparent, explicit", EXIT.usage);
     }
+    const envoy = options["envoy"] ?? env["WEFT_ENVOY"];
     const paths = args[0] as readonly string[];
     const stopped = Promise.withResolvers<void>();
     for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stopped.resolve());
@@ -32,6 +37,7 @@ export const up: Command = {
         objects: platformObjects(paths, cwd),
         stateDir,
         dataPlane,
+        ...(typeof envoy === "string" && envoy !== "" ? { envoy: resolve(cwd, envoy) } : {}),
         mode,
         controlPlaneConfig: {
           paths: paths.map((path) => resolve(cwd, path)),

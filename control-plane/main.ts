@@ -1,13 +1,15 @@
-import { readFileSync, rmSync } from "node:fs";
-import { createServer } from "node:http";
+import { chmodSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { Authority } from "#certs/authority/index.ts";
 import { createLogger } from "#lib/log.ts";
+import type { ResourceSet } from "#xds/index.ts";
+import { createAdminServer } from "./admin/server.ts";
 import { addCaService, createAuthenticate } from "./ca/index.ts";
 import { readConfig } from "./config.ts";
-import { resourcesFor, toWorld } from "./pipeline.ts";
+import { appliedDir, resourcesFor, toWorld } from "./pipeline.ts";
 import { AdsServer } from "./serve/ads.ts";
+import { claimSocket } from "./serve/socket.ts";
 import { watchFiles } from "./sources/file.ts";
 
 const log = createLogger("control-plane");
@@ -17,19 +19,20 @@ async function main(): Promise<void> {
   const file = process.argv[at + 1];
   if (at < 0 || file === undefined) throw new Error("say which configuration: --config FILE");
   const config = readConfig(file);
-  const paths = [
-    ...config.paths,
-    join(config.stateDir, "applied"),
-    ...(config.platform ? [config.platform] : []),
-  ];
+  for (const address of [...config.listen.grpc, config.listen.admin])
+    if (address.startsWith("unix:")) await claimSocket(address.slice(5));
+  const paths = [...config.paths, appliedDir(config), ...(config.platform ? [config.platform] : [])];
   const nodes = new Map<string, { ip: string; namespace: string; flavour: "envoy-stock" | "weft" }>();
+  const given = new Map<string, ResourceSet | null>();
   const source = watchFiles(paths, () => {
     world = toWorld(source.objects(), config);
     for (const issue of source.issues()) log.warn(issue.message, { at: `${issue.file}:${issue.line}` });
     for (const [id, node] of nodes) {
       try {
         const set = resourcesFor(world, node, config);
-        if (set !== null) ads.push(id, set);
+        if (set === null) continue;
+        given.set(id, set);
+        ads.push(id, set);
       } catch (error) {
         // The proxy keeps its last good configuration.
         log.error((error as Error).message, { proxy: id });
@@ -53,27 +56,40 @@ async function main(): Promise<void> {
         flavour: weft ? "weft" : "envoy-stock",
       } as const;
       nodes.set(node.id, known);
-      return resourcesFor(world, known, config) ?? undefined;
+      const set = resourcesFor(world, known, config);
+      given.set(node.id, set);
+      return set ?? undefined;
     },
-    onDisconnect: (id) => nodes.delete(id),
+    onDisconnect: (id) => {
+      nodes.delete(id);
+      given.delete(id);
+    },
   });
   const server = new Server();
   ads.register(server);
   const authority = Authority.open(join(config.stateDir, "ca"), config.trustDomain);
   addCaService(server, { authority, authenticate, defaultTtlSeconds: config.certificateTtlSeconds, log });
   for (const address of config.listen.grpc) {
-    if (address.startsWith("unix:")) rmSync(address.slice(5), { force: true });
     await new Promise<void>((done, fail) =>
       server.bindAsync(address, ServerCredentials.createInsecure(), (e) => (e ? fail(e) : done())),
     );
   }
-  const admin = createServer((request, response) => {
-    const ok = request.url === "/healthz";
-    response.writeHead(ok ? 200 : 404, { "content-type": "application/json" }).end(JSON.stringify({ ok }));
+  const admin = createAdminServer({
+    config,
+    world: () => world,
+    objects: source.objects,
+    issues: source.issues,
+    proxies: () => ads.status(),
+    resources: () => given,
+    reload: source.reload,
   });
   const socket = config.listen.admin.replace(/^unix:/, "");
-  rmSync(socket, { force: true });
-  admin.listen(socket);
+  // The socket is born private: bind happens inside listen.
+  const umask = process.umask(0o177);
+  const listening = new Promise<void>((done, fail) => admin.once("error", fail).listen(socket, done));
+  process.umask(umask);
+  await listening;
+  chmodSync(socket, 0o600);
   process.once("SIGTERM", () => {
     source.close();
     admin.close();
@@ -83,5 +99,5 @@ async function main(): Promise<void> {
 
 main().catch((error: Error) => {
   log.error(error.message);
-  process.exitCode = 1;
+  process.exit(1);
 });

@@ -1,3 +1,4 @@
+import { join, sep } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { AnySchema } from "@bufbuild/protobuf/wkt";
 import {
@@ -20,7 +21,19 @@ export function toWorld(objects: readonly Loaded[], config: Config): World {
     outboundMode: config.outboundTrafficPolicy,
     clusterDomain: "cluster.local",
   };
-  return buildWorld(objects, mesh);
+  return buildWorld(overlay(objects, config), mesh);
+}
+
+/** Where objects from `weft apply` are kept. */
+export const appliedDir = (config: Config): string => join(config.stateDir, "applied");
+
+/** An applied object hides those of the same name from `paths`; what the platform says stands. */
+function overlay(objects: readonly Loaded[], config: Config): readonly Loaded[] {
+  const prefix = appliedDir(config) + sep;
+  const isApplied = (o: Loaded) => o.source.file.startsWith(prefix);
+  const id = (o: Loaded) => JSON.stringify([o.key, o.namespace, o.name]);
+  const applied = new Set(objects.filter(isApplied).map(id));
+  return objects.filter((o) => isApplied(o) || o.source.file === config.platform || !applied.has(id(o)));
 }
 
 /** All resources of the proxy at `ip` in `namespace`; null when the platform knows no such pod. */

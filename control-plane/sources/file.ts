@@ -6,6 +6,8 @@ export interface FileSource {
   /** Objects of all files, in path order; a broken file contributes its last good objects. */
   readonly objects: () => readonly Loaded[];
   readonly issues: () => readonly Issue[];
+  /** Looks at the files now; `changed` runs before it returns if they differ. */
+  readonly reload: () => void;
   readonly close: () => void;
 }
 
@@ -73,6 +75,9 @@ export function watchFiles(paths: readonly string[], changed: () => void): FileS
   return {
     objects: () => inOrder(good),
     issues: () => inOrder(issues),
+    reload: () => {
+      if (scan()) changed();
+    },
     close: () => {
       clearInterval(poll);
       clearTimeout(timer);

@@ -1,0 +1,151 @@
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { request as httpRequest, type IncomingMessage } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { parseConfig } from "../config.ts";
+import { resourcesFor, toWorld } from "../pipeline.ts";
+import { type FileSource, watchFiles } from "../sources/file.ts";
+import { createAdminServer } from "./server.ts";
+
+const NODE = "sidecar~10.244.0.5~a.default~default.svc.cluster.local";
+const BASE = `apiVersion: v1
+kind: Pod
+metadata: {name: a, namespace: default, labels: {app: reviews}}
+spec: {serviceAccountName: reviews, containers: [{name: c, ports: [{containerPort: 9080}]}]}
+status: {phase: Running, podIP: 10.244.0.5, conditions: [{type: Ready, status: "True"}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: reviews, namespace: default}
+spec: {clusterIP: 10.96.0.7, selector: {app: reviews}, ports: [{name: http, port: 9080}]}
+---
+`;
+const vs = (name: string, timeout = "1s") => `apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: ${name}, namespace: default}
+spec: {hosts: [reviews], http: [{timeout: ${timeout}, route: [{destination: {host: reviews}}]}]}
+---
+`;
+
+let dir: string;
+let source: FileSource;
+let server: ReturnType<typeof createAdminServer>;
+
+async function call(method: string, path: string, body = "") {
+  const response = await new Promise<IncomingMessage>((done, fail) =>
+    httpRequest({ socketPath: join(dir, "admin.sock"), method, path }, done)
+      .on("error", fail)
+      .end(body),
+  );
+  const chunks: Buffer[] = [];
+  for await (const chunk of response) chunks.push(chunk as Buffer);
+  return { status: response.statusCode, body: JSON.parse(Buffer.concat(chunks).toString()) };
+}
+const applied = () => readdirSync(dir).includes("applied") && readdirSync(join(dir, "applied"));
+
+beforeEach(async () => {
+  dir = mkdtempSync(join(tmpdir(), "weft-admin-"));
+  mkdirSync(join(dir, "paths"));
+  writeFileSync(join(dir, "paths", "base.yaml"), BASE + vs("reviews"));
+  const config = parseConfig(
+    JSON.stringify({
+      paths: [join(dir, "paths")],
+      stateDir: dir,
+      listen: { grpc: [], admin: "unix:a", otlp: "unix:/run/o" },
+    }),
+    "c.json",
+  );
+  source = watchFiles([...config.paths, join(dir, "applied")], () => {
+    world = toWorld(source.objects(), config);
+  });
+  let world = toWorld(source.objects(), config);
+  const node = { ip: "10.244.0.5", namespace: "default", flavour: "envoy-stock" } as const;
+  server = createAdminServer({
+    config,
+    world: () => world,
+    objects: source.objects,
+    issues: source.issues,
+    proxies: () => [
+      {
+        nodeId: NODE,
+        connected: true,
+        variant: "delta",
+        connectedAt: 0,
+        types: { t: { sent: "1", acked: "", nack: "no" } as never },
+      },
+    ],
+    resources: () => new Map([[NODE, resourcesFor(world, node, config)]]),
+    reload: source.reload,
+  });
+  await new Promise<void>((done) => server.listen(join(dir, "admin.sock"), done));
+});
+afterEach(() => {
+  source.close();
+  server.close();
+  rmSync(dir, { recursive: true });
+});
+
+describe("admin", () => {
+  it("answers healthz, status, world, and 404 for the rest", async () => {
+    expect(await call("GET", "/healthz")).toEqual({ status: 200, body: { ok: true } });
+    const status = (await call("GET", "/status")).body;
+    expect(status.proxies).toEqual([
+      { nodeId: NODE, connected: true, types: { t: { sent: "1", acked: "", nack: "no" } } },
+    ]);
+    const world = (await call("GET", "/world")).body;
+    expect(world).toMatchObject({ version: status.world, counts: { Pod: 1, Service: 1, VirtualService: 1 } });
+    expect(world.errors).toEqual([]);
+    expect((await call("GET", "/nothing")).status).toBe(404);
+    expect((await call("GET", "/xds/%zz")).status).toBe(400);
+  });
+  it("prints a proxy's resources as proto3 JSON, by node id and by pod", async () => {
+    const one = await call("GET", "/xds/a.default");
+    expect(one.status).toBe(200);
+    expect(await call("GET", `/xds/${encodeURIComponent(NODE)}`)).toEqual(one);
+    const listeners = one.body["type.googleapis.com/envoy.config.listener.v3.Listener"];
+    expect(listeners.map((l: { name: string }) => l.name)).toContain("virtualInbound");
+    expect((await call("GET", "/xds/b.default")).status).toBe(404);
+  });
+  it("an applied object wins over paths, and delete gives the old one back", async () => {
+    const list = async () => (await call("GET", "/objects?kind=VirtualService&name=reviews")).body.objects;
+    const before = await list();
+    expect(before).toMatchObject([
+      { namespace: "default", source: { file: join(dir, "paths", "base.yaml"), line: 12 } },
+    ]);
+    expect(await call("PUT", "/objects", vs("reviews", "7s"))).toEqual({
+      status: 200,
+      body: { applied: ["VirtualService default/reviews"] },
+    });
+    const after = await list();
+    expect(after).toHaveLength(1);
+    expect(after[0].source.file).toContain(join(dir, "applied"));
+    expect(JSON.stringify((await call("GET", "/xds/a.default")).body)).toContain('"timeout":"7s"');
+    expect((await call("PUT", "/objects", vs("reviews", "8s"))).status).toBe(200);
+    expect(applied()).toHaveLength(1);
+    expect((await call("DELETE", "/objects/VirtualService/default/reviews")).status).toBe(200);
+    expect(await list()).toEqual(before);
+    expect((await call("DELETE", "/objects/VirtualService/default/reviews")).status).toBe(409);
+    expect((await call("DELETE", "/objects/VirtualService/default/none")).status).toBe(404);
+  });
+  it("refuses a body with any error and changes nothing", async () => {
+    const before = await call("GET", "/world");
+    for (const bad of ["", "a: [", vs("x").replace("hosts", "hots"), vs("good") + vs("good")]) {
+      const answer = await call("PUT", "/objects", bad);
+      expect(answer.status).toBe(422);
+      expect(answer.body.errors.length).toBeGreaterThan(0);
+    }
+    const mixed = await call("PUT", "/objects", vs("good") + vs("x").replace("hosts", "hots"));
+    expect(mixed.status).toBe(422);
+    expect(await call("GET", "/world")).toEqual(before);
+    expect(applied()).toBe(false);
+  });
+  it("refuses when the rest of the world has an error", async () => {
+    writeFileSync(join(dir, "paths", "twice.yaml"), vs("dup") + vs("dup"));
+    source.reload();
+    const answer = await call("PUT", "/objects", vs("good"));
+    expect(answer.status).toBe(422);
+    expect(answer.body.errors[0]).toContain("already defined");
+    expect(applied()).toBe(false);
+  });
+});

@@ -1,0 +1,163 @@
+import { createHash } from "node:crypto";
+import { createServer, type IncomingMessage, type Server } from "node:http";
+import { toJson } from "@bufbuild/protobuf";
+import { AnySchema } from "@bufbuild/protobuf/wkt";
+import { type Issue, type Loaded, validate, type World } from "#policies/index.ts";
+import type { ResourceSet } from "#xds/index.ts";
+import type { Config } from "../config.ts";
+import type { ProxyStatus } from "../serve/status.ts";
+import { registry } from "../write/resource.ts";
+import type {
+  AppliedAnswer,
+  DeletedAnswer,
+  ErrorAnswer,
+  ErrorsAnswer,
+  HealthAnswer,
+  ObjectsAnswer,
+  StatusAnswer,
+  WorldAnswer,
+  XdsAnswer,
+} from "./contract.ts";
+import { AdminError, applyObjects, deleteObject, nameOf, sayIssue } from "./objects.ts";
+
+export interface AdminOptions {
+  readonly config: Config;
+  readonly world: () => World;
+  /** Of all sources, before applied objects hide others. */
+  readonly objects: () => readonly Loaded[];
+  readonly issues: () => readonly Issue[];
+  readonly proxies: () => readonly ProxyStatus[];
+  /** What connected proxies were last given, by node id. */
+  readonly resources: () => ReadonlyMap<string, ResourceSet | null>;
+  /** Reads the sources again, now. */
+  readonly reload: () => void;
+}
+
+type Answer =
+  | AppliedAnswer
+  | DeletedAnswer
+  | ErrorAnswer
+  | ErrorsAnswer
+  | HealthAnswer
+  | ObjectsAnswer
+  | StatusAnswer
+  | WorldAnswer
+  | XdsAnswer;
+
+const MAX_BODY = 4 * 1024 * 1024;
+
+/** The admin API; the caller makes it listen. */
+export function createAdminServer(options: AdminOptions): Server {
+  return createServer((request, response) => {
+    const send = (status: number, answer: Answer) =>
+      response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(answer));
+    route(request, options).then(
+      (answer) => send(200, answer),
+      (error: Error) => {
+        if (!(error instanceof AdminError)) send(500, { error: error.message });
+        else if (error.status === 422) send(422, { errors: error.errors });
+        else send(error.status, { error: error.message });
+      },
+    );
+  });
+}
+
+async function route(request: IncomingMessage, options: AdminOptions): Promise<Answer> {
+  const url = new URL(request.url ?? "/", "http://localhost");
+  const [head = "", ...rest] = url.pathname.slice(1).split("/").map(decode);
+  const what = `${request.method} ${[head, ...rest.map(() => "*")].join("/")}`;
+  switch (what) {
+    case "GET healthz":
+      return { ok: true };
+    case "GET status":
+      return status(options);
+    case "GET world":
+      return worldOf(options);
+    case "GET objects":
+      return list(options, url.searchParams);
+    case "GET xds/*":
+      return xds(options, rest[0] ?? "");
+    case "PUT objects": {
+      const text = await read(request);
+      const applied = applyObjects(text, options.objects(), options.config);
+      options.reload();
+      return { applied };
+    }
+    case "DELETE objects/*/*/*": {
+      const [kind = "", namespace = "", name = ""] = rest;
+      const deleted = deleteObject({ kind, namespace, name }, options.objects(), options.config);
+      options.reload();
+      return { deleted };
+    }
+    default:
+      throw new AdminError(404, [`no such endpoint: ${request.method} ${url.pathname}`]);
+  }
+}
+
+function decode(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    throw new AdminError(400, [`bad escape in the path: ${part}`]);
+  }
+}
+
+async function read(request: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size <= MAX_BODY) chunks.push(chunk);
+  }
+  if (size > MAX_BODY) throw new AdminError(413, [`the body is larger than ${MAX_BODY} bytes`]);
+  return Buffer.concat(chunks).toString("utf8");
+}
+
+function status(options: AdminOptions): StatusAnswer {
+  return {
+    world: versionOf(options.world()),
+    proxies: options.proxies().map(({ nodeId, connected, types }) => ({ nodeId, connected, types })),
+  };
+}
+
+function worldOf(options: AdminOptions): WorldAnswer {
+  const world = options.world();
+  const counts: Record<string, number> = {};
+  for (const { source } of world.objects) counts[source.kind] = (counts[source.kind] ?? 0) + 1;
+  const issues = [...options.issues(), ...validate(world)];
+  const of = (level: Issue["level"]) => issues.filter((i) => i.level === level).map(sayIssue);
+  return { version: versionOf(world), counts, errors: of("error"), warnings: of("warning") };
+}
+
+function versionOf(world: World): string {
+  const hash = createHash("sha256");
+  for (const o of world.objects) hash.update(JSON.stringify(o.raw));
+  return hash.digest("hex").slice(0, 16);
+}
+
+function list(options: AdminOptions, query: URLSearchParams): ObjectsAnswer {
+  const world = options.world();
+  const warnings = [...options.issues(), ...validate(world)].filter((i) => i.level === "warning");
+  const is = (key: string, value: string) => !query.has(key) || query.get(key) === value;
+  return {
+    objects: world.objects
+      .filter((o) => is("kind", o.source.kind) && is("namespace", o.namespace) && is("name", o.name))
+      .map((o) => ({
+        kind: o.source.kind,
+        namespace: o.namespace,
+        name: o.name,
+        source: { file: o.source.file, line: o.source.line },
+        warnings: warnings.filter((i) => i.object === nameOf(o)).map(sayIssue),
+      })),
+  };
+}
+
+function xds(options: AdminOptions, wanted: string): XdsAnswer {
+  const all = options.resources();
+  const id = all.has(wanted) ? wanted : [...all.keys()].find((node) => node.split("~")[2] === wanted);
+  if (id === undefined) throw new AdminError(404, [`no proxy "${wanted}" is connected`]);
+  const types = [...(all.get(id) ?? [])];
+  return Object.fromEntries(
+    types.map(([type, set]) => [type, [...set.values()].map((r) => toJson(AnySchema, r.any, { registry }))]),
+  );
+}

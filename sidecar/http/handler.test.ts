@@ -1,0 +1,158 @@
+import { once } from "node:events";
+import { createServer, type IncomingHttpHeaders, request, type Server } from "node:http";
+import { create, type DescMessage, type MessageInitShape } from "@bufbuild/protobuf";
+import { anyPack } from "@bufbuild/protobuf/wkt";
+import { afterEach, expect, test } from "vitest";
+import { createLogger } from "#lib/log.ts";
+import { ClusterSchema } from "#xds/gen/envoy/config/cluster/v3/cluster_pb.js";
+import { ListenerSchema } from "#xds/gen/envoy/config/listener/v3/listener_pb.js";
+import { RouterSchema } from "#xds/gen/envoy/extensions/filters/http/router/v3/router_pb.js";
+import { HttpConnectionManagerSchema } from "#xds/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js";
+import { ConfigStore, TYPE_URL } from "../config/store.ts";
+import { DownstreamConnection } from "../http1/downstream.ts";
+import { DataPlane } from "../proxy.ts";
+import { HttpHandler, Pools } from "./handler.ts";
+
+const ends: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const end of ends.splice(0)) await end();
+});
+
+async function app(status: number, seen: IncomingHttpHeaders[]): Promise<number> {
+  const server: Server = createServer((q, r) => {
+    seen.push(q.headers);
+    r.writeHead(status).end(`${q.url}`);
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  ends.push(() => server.close());
+  return (server.address() as { port: number }).port;
+}
+
+const pack = <D extends DescMessage>(schema: D, init: MessageInitShape<D>) =>
+  anyPack(schema, create(schema, init));
+const at = (portValue: number) => ({
+  address: {
+    case: "socketAddress" as const,
+    value: { address: "127.0.0.1", portSpecifier: { case: "portValue" as const, value: portValue } },
+  },
+});
+
+async function start(ports: number[]) {
+  const store = new ConfigStore();
+  const toCluster = (cluster: string) => ({
+    clusterSpecifier: { case: "cluster" as const, value: cluster },
+    retryPolicy: {
+      retryOn: "5xx",
+      numRetries: 1,
+      retryHostPredicate: [{ name: "envoy.retry_host_predicates.previous_hosts" }],
+    },
+  });
+  const route = (prefix: string, cluster: string) => ({
+    match: { pathSpecifier: { case: "prefix" as const, value: prefix } },
+    action: { case: "route" as const, value: toCluster(cluster) },
+  });
+  const hcm = pack(HttpConnectionManagerSchema, {
+    statPrefix: "t",
+    normalizePath: true,
+    routeSpecifier: {
+      case: "routeConfig",
+      value: {
+        name: "r",
+        virtualHosts: [
+          { name: "v", domains: ["a.test"], routes: [route("/none", "gone"), route("/", "two")] },
+        ],
+      },
+    },
+    httpFilters: [
+      {
+        name: "envoy.filters.http.router",
+        configType: { case: "typedConfig", value: pack(RouterSchema, {}) },
+      },
+    ],
+  });
+  const listener = pack(ListenerSchema, {
+    name: "in",
+    address: at(0),
+    trafficDirection: 1,
+    filterChains: [
+      {
+        name: "c",
+        filters: [
+          {
+            name: "envoy.filters.network.http_connection_manager",
+            configType: { case: "typedConfig", value: hcm },
+          },
+        ],
+      },
+    ],
+  });
+  const cluster = pack(ClusterSchema, {
+    name: "two",
+    clusterDiscoveryType: { case: "type", value: 0 },
+    loadAssignment: {
+      clusterName: "two",
+      endpoints: [
+        {
+          lbEndpoints: ports.map((port) => ({
+            hostIdentifier: { case: "endpoint" as const, value: { address: at(port) } },
+          })),
+        },
+      ],
+    },
+  });
+  expect(store.update({ typeUrl: TYPE_URL.cluster, resources: [cluster] }).errors).toEqual([]);
+  expect(store.update({ typeUrl: TYPE_URL.listener, resources: [listener] }).errors).toEqual([]);
+  const pools = new Pools();
+  const plane = new DataPlane(
+    { trustDomain: "cluster.local", secret: () => null, permits: () => true, refused: () => {} },
+    {
+      tcp: () => {},
+      drainHttp: () => {},
+      http: (accepted) => {
+        const handler = new HttpHandler(accepted, {
+          snapshot: () => store.current,
+          secret: () => null,
+          trustDomain: "cluster.local",
+          identity: () => "",
+          pools,
+          onEnd: () => {},
+        });
+        new DownstreamConnection(accepted.stream, handler, { headTimeoutMs: 5000, lingerMs: 100 });
+      },
+    },
+    createLogger("test", "silent"),
+  );
+  expect(await plane.publish(store.current)).toEqual([]);
+  ends.push(() => plane.drain(0));
+  const { port } = plane.listeners.addresses()[0]!;
+  const get = async (path: string, host = "a.test"): Promise<[number, string]> => {
+    const headers = { host, "x-envoy-evil": "1", "x-forwarded-client-cert": "URI=spiffe://x" };
+    const sent = request({ port, host: "127.0.0.1", path, headers, agent: false }).end();
+    const [response] = await once(sent, "response");
+    let body = "";
+    for await (const piece of response) body += piece;
+    return [response.statusCode, body];
+  };
+  return { get, store };
+}
+
+test("two hosts: the failing one is retried at the other, and claims of the client are stripped", async () => {
+  const seen: IncomingHttpHeaders[] = [];
+  const bad: IncomingHttpHeaders[] = [];
+  const { get, store } = await start([await app(503, bad), await app(200, seen)]);
+  for (let i = 0; i < 6; i++) expect(await get("/x/../y?q=1")).toEqual([200, "/y?q=1"]);
+  expect(seen.length).toBe(6);
+  expect(bad.length).toBeGreaterThan(0);
+  expect(seen[0]!["x-envoy-evil"]).toBe(undefined);
+  expect(seen[0]!["x-forwarded-client-cert"]).toBe(undefined);
+  expect(seen[0]!["x-request-id"]).toMatch(/^[0-9a-f-]{36}$/);
+  for (const host of store.current.clusters.get("two")!.hosts) expect(host.activeRequests).toBe(0);
+});
+
+test("local answers: no virtual host 404, no cluster 503, no host 503, bad path 400", async () => {
+  const { get } = await start([]);
+  expect((await get("/", "b.test"))[0]).toBe(404);
+  expect((await get("/none"))[0]).toBe(503);
+  expect(await get("/")).toEqual([503, "no healthy upstream"]);
+  expect((await get("/%00"))[0]).toBe(400);
+});

@@ -2,6 +2,7 @@
 import { createHash, randomUUID } from "node:crypto";
 import { TLSSocket } from "node:tls";
 import { chooseTransport, pickHost } from "../cluster/balancer.ts";
+import { newHost } from "../cluster/hosts.ts";
 import { evaluateFault } from "../filters/fault.ts";
 import { evaluateRbac, type Rbac } from "../filters/rbac.ts";
 import { Verdict } from "../http1/errors.ts";
@@ -113,26 +114,7 @@ export class Pools {
         this.#original.delete(oldest);
         break;
       }
-    const host: Host = {
-      address,
-      port,
-      pipe: null,
-      weight: 1,
-      priority: 0,
-      health: "UNKNOWN",
-      locality: "",
-      hostname: "",
-      transportSocketMetadata: {},
-      metadata: {},
-      activeRequests: 0,
-      activeConnections: 0,
-      ejectedUntilMs: 0,
-      consecutive5xx: 0,
-      consecutiveGatewayFailure: 0,
-      consecutiveLocalOriginFailure: 0,
-      timesEjected: 0,
-      removed: false,
-    };
+    const host = newHost({ address, port, pipe: null });
     this.#original.set(key, host);
     return host;
   }

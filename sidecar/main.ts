@@ -12,6 +12,7 @@ import { ConfigStore, TYPE_URL } from "./config/store.ts";
 import { createCaClient } from "./envoy/ca-client.ts";
 import { evaluateRbac } from "./filters/rbac.ts";
 import { HttpHandler, Pools } from "./http/handler.ts";
+import { NO_OBSERVER } from "./http/request-state.ts";
 import { DownstreamConnection } from "./http1/downstream.ts";
 import { DataPlane } from "./proxy.ts";
 import { serveTcp } from "./tcp/terminal.ts";
@@ -47,7 +48,7 @@ const plane = new DataPlane(
         trustDomain,
         identity: () => secrets.current?.spiffeId ?? "",
         pools,
-        onEnd: () => {},
+        observer: NO_OBSERVER,
       });
       const options = { headTimeoutMs: 60_000, lingerMs: 1000 };
       const connection = new DownstreamConnection(accepted.stream, handler, options);

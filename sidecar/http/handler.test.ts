@@ -12,6 +12,7 @@ import { ConfigStore, TYPE_URL } from "../config/store.ts";
 import { DownstreamConnection } from "../http1/downstream.ts";
 import { DataPlane } from "../proxy.ts";
 import { HttpHandler, Pools } from "./handler.ts";
+import { NO_OBSERVER } from "./request-state.ts";
 
 const ends: (() => unknown)[] = [];
 afterEach(async () => {
@@ -115,7 +116,7 @@ async function start(ports: number[]) {
           trustDomain: "cluster.local",
           identity: () => "",
           pools,
-          onEnd: () => {},
+          observer: NO_OBSERVER,
         });
         new DownstreamConnection(accepted.stream, handler, { headTimeoutMs: 5000, lingerMs: 100 });
       },

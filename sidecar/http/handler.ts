@@ -1,5 +1,5 @@
 /** HTTP of one downstream connection: filters, route, host and retries around the codec of http1/. */
-import { createHash, randomUUID } from "node:crypto";
+import { createHash } from "node:crypto";
 import { TLSSocket } from "node:tls";
 import { chooseTransport, pickHost } from "../cluster/balancer.ts";
 import { newHost } from "../cluster/hosts.ts";
@@ -21,7 +21,6 @@ import type {
   FilterChain,
   FormatLookup,
   HeaderMutation,
-  HeaderMutations,
   Host,
   HttpConfig,
   RetryPolicy,
@@ -32,6 +31,7 @@ import type {
   WeightedCluster,
 } from "../snapshot.ts";
 import type { TlsSecret } from "../tls/secrets.ts";
+import type { RequestObserver, RequestState } from "./request-state.ts";
 import { UpstreamSocket } from "./upstream-socket.ts";
 
 export interface HandlerContext {
@@ -43,21 +43,7 @@ export interface HandlerContext {
   identity(): string;
   /** Shared by all connections of the process. */
   readonly pools: Pools;
-  onEnd(exchange: Exchange, flag: string): void;
-}
-
-interface State {
-  snapshot: Snapshot;
-  cluster: Cluster | null;
-  host: Host | null;
-  tried: Host[];
-  retry: RetryPolicy | null;
-  retriesLeft: number;
-  retrying: boolean;
-  mutations: readonly HeaderMutations[];
-  alpn: readonly string[] | null;
-  delay: NodeJS.Timeout | null;
-  flag: string;
+  readonly observer: RequestObserver;
 }
 
 const MAX_IDLE = 256;
@@ -138,8 +124,12 @@ export class HttpHandler implements ExchangeHandler {
       return;
     }
     const config = chain.terminal;
-    const state: State = {
+    const state: RequestState = {
       snapshot,
+      config,
+      route: null,
+      virtualHost: null,
+      trace: null,
       cluster: null,
       host: null,
       tried: [],
@@ -173,6 +163,9 @@ export class HttpHandler implements ExchangeHandler {
     request.path = path;
     this.#sanitize(exchange, config);
     const hit = config.routes.find(request);
+    state.route = hit?.route ?? null;
+    state.virtualHost = hit?.virtualHost ?? null;
+    this.#context.observer.onHead(exchange, state, this.#accepted);
     this.#filter(exchange, state, config, hit?.route ?? null, hit?.virtualHost ?? null, 0);
   }
 
@@ -220,7 +213,6 @@ export class HttpHandler implements ExchangeHandler {
       const own = this.#xfcc(config);
       edits.set("x-forwarded-client-cert", client === null ? own : `${client},${own}`);
     }
-    if (config.generateRequestId && !request.has("x-request-id")) edits.add("x-request-id", randomUUID());
     if (!request.has("x-forwarded-proto"))
       edits.add("x-forwarded-proto", this.#accepted.stream instanceof TLSSocket ? "https" : "http");
   }
@@ -243,7 +235,7 @@ export class HttpHandler implements ExchangeHandler {
 
   #filter(
     exchange: Exchange,
-    state: State,
+    state: RequestState,
     config: HttpConfig,
     route: Route | null,
     virtualHost: VirtualHost | null,
@@ -287,7 +279,7 @@ export class HttpHandler implements ExchangeHandler {
 
   #route(
     exchange: Exchange,
-    state: State,
+    state: RequestState,
     config: HttpConfig,
     route: Route | null,
     virtualHost: VirtualHost | null,
@@ -349,7 +341,7 @@ export class HttpHandler implements ExchangeHandler {
     exchange.forward(pool);
   }
 
-  #pick(state: State): HostPool | null {
+  #pick(state: RequestState): HostPool | null {
     const cluster = state.cluster!;
     this.#leave(state);
     const host =
@@ -368,13 +360,13 @@ export class HttpHandler implements ExchangeHandler {
     return this.#context.pools.originalHost(facts.destinationAddress, facts.destinationPort);
   }
 
-  #leave(state: State): void {
+  #leave(state: RequestState): void {
     if (state.host !== null) state.host.activeRequests--;
     state.host = null;
   }
 
   onResponse(exchange: Exchange, head: ResponseHead): HostPool | null {
-    const state = exchange.context as State;
+    const state = exchange.context as RequestState;
     if (exchange.canReplay && retriesResponse(state.retry, head)) {
       const pool = this.#retry(state);
       if (pool !== null) return pool;
@@ -387,13 +379,13 @@ export class HttpHandler implements ExchangeHandler {
   }
 
   onAttemptFailed(exchange: Exchange, verdict: Verdict): HostPool | null {
-    const state = exchange.context as State;
+    const state = exchange.context as RequestState;
     state.flag =
       verdict === Verdict.ConnectFailure ? "UF" : verdict === Verdict.ResponseTimeout ? "UT" : "UC";
     return retriesFailure(state.retry, exchange, verdict) ? this.#retry(state) : null;
   }
 
-  #retry(state: State): HostPool | null {
+  #retry(state: RequestState): HostPool | null {
     const { retries } = this.#context.pools;
     const cluster = state.cluster!;
     if (state.retriesLeft <= 0) return null;
@@ -408,7 +400,8 @@ export class HttpHandler implements ExchangeHandler {
   }
 
   onComplete(exchange: Exchange): void {
-    const state = exchange.context as State | null;
+    const state = exchange.context as RequestState | null;
+    this.#context.observer.onEnd(exchange, state, this.#accepted);
     if (state !== null) {
       if (state.delay !== null) clearTimeout(state.delay);
       this.#leave(state);
@@ -419,7 +412,6 @@ export class HttpHandler implements ExchangeHandler {
         else retries.delete(state.cluster!.name);
       }
     }
-    this.#context.onEnd(exchange, state?.flag ?? "-");
   }
 
   #lookup(exchange: Exchange): FormatLookup {

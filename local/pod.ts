@@ -148,7 +148,7 @@ export class Pod {
           ISTIO_VERSION: "1.31.0",
           MESH_ID: trustDomain,
           INTERCEPTION_MODE: explicit ? "NONE" : "REDIRECT",
-          PROXY_CONFIG: {},
+          PROXY_CONFIG: template.proxyConfig,
         },
         locality: {},
       },

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { dirname, resolve } from "node:path";
+import { parse as parseYaml } from "yaml";
 import {
   type Json,
   list,
@@ -54,6 +55,8 @@ export interface PodTemplate {
   readonly labels: Readonly<Record<string, string>>;
   readonly annotations: Readonly<Record<string, string>>;
   readonly serviceAccount: string;
+  /** Annotation `proxy.istio.io/config` (istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/#ProxyConfig). */
+  readonly proxyConfig: { readonly concurrency?: number };
   readonly gateway: boolean;
   readonly inject: boolean;
   readonly graceSeconds: number;
@@ -116,6 +119,7 @@ function readTemplate(object: PlatformObject, metadata: Json, spec: Json, replic
     labels,
     annotations,
     serviceAccount: String(spec["serviceAccountName"] ?? "default"),
+    proxyConfig: readProxyConfig(object, annotations["proxy.istio.io/config"]),
     gateway,
     inject,
     graceSeconds: Number(spec["terminationGracePeriodSeconds"] ?? 30),
@@ -124,6 +128,21 @@ function readTemplate(object: PlatformObject, metadata: Json, spec: Json, replic
   };
   const hash = createHash("sha256").update(JSON.stringify(body)).digest("hex").slice(0, 10);
   return { ...body, replicas, hash };
+}
+
+function readProxyConfig(object: PlatformObject, text: string | undefined): { concurrency?: number } {
+  if (text === undefined) return {};
+  const at = `${place(object)}: annotation proxy.istio.io/config`;
+  const config = record(parseYaml(text));
+  for (const name of Object.keys(config))
+    if (name !== "concurrency")
+      throw new PlatformError(`${at}: ${name} is not supported; only concurrency is`);
+  const { concurrency } = config;
+  if (typeof concurrency !== "number" || !Number.isInteger(concurrency) || concurrency < 1)
+    throw new PlatformError(
+      `${at}: concurrency: ${JSON.stringify(concurrency)} is not a whole number from 1 up`,
+    );
+  return { concurrency };
 }
 
 function readPorts(container: Json): PortSpec[] {

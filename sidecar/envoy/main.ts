@@ -51,7 +51,7 @@ async function main(): Promise<void> {
       LEVELS[config.logLevel],
       "--use-dynamic-base-id",
       "--concurrency",
-      "2",
+      String(concurrency(config)),
       "--drain-time-s",
       String(config.drainSeconds),
       "--drain-strategy",
@@ -71,6 +71,12 @@ async function main(): Promise<void> {
   ca.close();
   server.forceShutdown();
   process.exit(code);
+}
+
+/** Workers, as Istio's ProxyConfig.concurrency: 2 unless the pod says otherwise. */
+function concurrency(config: Bootstrap): number {
+  const given = config.node.metadata["PROXY_CONFIG"];
+  return (given as { concurrency?: number } | undefined)?.concurrency ?? 2;
 }
 
 function listen(server: Server, path: string): Promise<void> {

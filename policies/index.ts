@@ -1,6 +1,7 @@
 export { endpointsOf } from "./endpoints.ts";
 export { KINDS, type KindKey, type SpecOf } from "./kinds.ts";
 export { isKind, type Loaded, type LoadResult, load } from "./load.ts";
+export { explainMtls } from "./peer-authentication/resolve.ts";
 export { resolve } from "./resolve.ts";
 export type { Issue } from "./schema.ts";
 export { validate } from "./validate.ts";

@@ -18,6 +18,8 @@ export interface ListedObject {
   readonly name: string;
   readonly source: { readonly file: string; readonly line: number };
   readonly warnings: readonly string[];
+  /** The manifest as it was read: apiVersion, kind, metadata, spec ... */
+  readonly object: Readonly<Record<string, unknown>>;
 }
 export interface ObjectsAnswer {
   readonly objects: readonly ListedObject[];
@@ -37,6 +39,60 @@ export interface WorldAnswer {
   readonly counts: Readonly<Record<string, number>>;
   readonly errors: readonly string[];
   readonly warnings: readonly string[];
+}
+
+/** Where a statement stands: the object and the line (1-based) that made it. */
+export interface SourceInfo {
+  readonly kind: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly file: string;
+  readonly line: number;
+}
+
+/** One pod with an address, and which security policies hold for it. */
+export interface WorkloadInfo {
+  readonly pod: string;
+  /** The Deployment that owns it, or the pod's own name. */
+  readonly workload: string;
+  readonly namespace: string;
+  readonly ip: string;
+  readonly kind: "sidecar" | "gateway";
+  readonly spiffeId: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly ready: boolean;
+  /** Explicit only: the first two octets of the addresses at which this pod reaches services; null = transparent. */
+  readonly servicePrefix: string | null;
+  readonly inbound: readonly {
+    readonly port: number;
+    readonly servicePort: number | null;
+    readonly protocol: string;
+    readonly mtls: "STRICT" | "PERMISSIVE" | "DISABLE";
+    /** The PeerAuthentication that decided; null = the default. */
+    readonly mtlsSource: SourceInfo | null;
+  }[];
+  /** In the order of evaluation. */
+  readonly authorization: readonly {
+    readonly action: "AUDIT" | "DENY" | "ALLOW";
+    readonly dryRun: boolean;
+    readonly source: SourceInfo;
+    /** Position in the policy's `rules`, as in the RBAC policy name. */
+    readonly rules: readonly { readonly index: number; readonly source: SourceInfo }[];
+  }[];
+}
+export interface ServiceInfo {
+  /** Full host name. */
+  readonly host: string;
+  readonly name: string;
+  readonly namespace: string;
+  readonly addresses: readonly string[];
+  readonly ports: readonly { readonly name: string; readonly number: number; readonly protocol: string }[];
+  readonly source: SourceInfo;
+}
+/** GET /workloads */
+export interface WorkloadsAnswer {
+  readonly workloads: readonly WorkloadInfo[];
+  readonly services: readonly ServiceInfo[];
 }
 
 /** Type URL -> resources as proto3 JSON. */

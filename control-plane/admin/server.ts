@@ -15,10 +15,12 @@ import type {
   HealthAnswer,
   ObjectsAnswer,
   StatusAnswer,
+  WorkloadsAnswer,
   WorldAnswer,
   XdsAnswer,
 } from "./contract.ts";
 import { AdminError, applyObjects, deleteObject, nameOf, sayIssue } from "./objects.ts";
+import { workloads } from "./workloads.ts";
 
 export interface AdminOptions {
   readonly config: Config;
@@ -41,6 +43,7 @@ type Answer =
   | HealthAnswer
   | ObjectsAnswer
   | StatusAnswer
+  | WorkloadsAnswer
   | WorldAnswer
   | XdsAnswer;
 
@@ -70,9 +73,13 @@ async function route(request: IncomingMessage, options: AdminOptions): Promise<A
     case "GET healthz":
       return { ok: true };
     case "GET status":
+      // Files written before the question are in the answer: whoever waits for "synced" waits for his own change.
+      options.reload();
       return status(options);
     case "GET world":
       return worldOf(options);
+    case "GET workloads":
+      return workloads(options.world());
     case "GET objects":
       return list(options, url.searchParams);
     case "GET xds/*":
@@ -148,6 +155,7 @@ function list(options: AdminOptions, query: URLSearchParams): ObjectsAnswer {
         name: o.name,
         source: { file: o.source.file, line: o.source.line },
         warnings: warnings.filter((i) => i.object === nameOf(o)).map(sayIssue),
+        object: o.raw,
       })),
   };
 }

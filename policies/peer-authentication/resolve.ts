@@ -1,8 +1,20 @@
+import type { SourceRef } from "#ir/source.ts";
 import type { MtlsMode } from "#ir/workload.ts";
 import { objectsOf, selects, type Workload, type World } from "../world.ts";
 
-/** Port overrides of the workload's policy > workload > namespace > mesh; UNSET inherits; the oldest wins. */
 export function resolveMtls(world: World, workload: Workload, port: number | null): MtlsMode {
+  return explainMtls(world, workload, port).mode;
+}
+
+/**
+ * Port overrides of the workload's policy > workload > namespace > mesh; UNSET inherits; the oldest wins.
+ * `source` is the statement that decided; null = no policy speaks, Istio's default holds.
+ */
+export function explainMtls(
+  world: World,
+  workload: Workload,
+  port: number | null,
+): { readonly mode: MtlsMode; readonly source: SourceRef | null } {
   const all = objectsOf(world, "security.istio.io/PeerAuthentication");
   const plain = (namespace: string) =>
     all.find(
@@ -14,12 +26,17 @@ export function resolveMtls(world: World, workload: Workload, port: number | nul
       p.namespace === workload.namespace && Object.keys(labels).length > 0 && selects(labels, workload.labels)
     );
   });
-  const modes = [
-    port === null ? undefined : own?.spec.portLevelMtls?.[String(port)]?.mode,
-    own?.spec.mtls?.mode,
-    plain(workload.namespace)?.spec.mtls?.mode,
-    plain(world.mesh.rootNamespace)?.spec.mtls?.mode,
-  ];
-  for (const mode of modes) if (mode !== undefined && mode !== "UNSET") return mode;
-  return "PERMISSIVE";
+  const atPort = port === null ? undefined : own?.spec.portLevelMtls?.[String(port)]?.mode;
+  const statements = [
+    [own, atPort, ["spec", "portLevelMtls", String(port)]],
+    [own, own?.spec.mtls?.mode, ["spec", "mtls"]],
+    ...[workload.namespace, world.mesh.rootNamespace].map((namespace) => {
+      const policy = plain(namespace);
+      return [policy, policy?.spec.mtls?.mode, ["spec", "mtls"]] as const;
+    }),
+  ] as const;
+  for (const [policy, mode, path] of statements)
+    if (policy !== undefined && mode !== undefined && mode !== "UNSET")
+      return { mode, source: { ...policy.source, line: policy.line(path) } };
+  return { mode: "PERMISSIVE", source: null };
 }

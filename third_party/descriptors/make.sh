@@ -17,5 +17,5 @@ dump() { # module version output package-filter [more packages]
   go run . "$here/$3.binpb"
 }
 dump github.com/envoyproxy/go-control-plane/envoy "$envoy" envoy '/v3' \
-  'github.com/cncf/xds/go/udpa/type/v1 github.com/cncf/xds/go/xds/type/v3'
+  'github.com/cncf/xds/go/udpa/type/v1 github.com/cncf/xds/go/xds/type/v3 go.opentelemetry.io/proto/otlp/trace/v1'
 dump istio.io/api "$istio" istio '/v1(alpha1|alpha3|beta1)?$'

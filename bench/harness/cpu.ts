@@ -1,0 +1,53 @@
+import { readdirSync, readFileSync } from "node:fs";
+
+/** User and system CPU seconds of a process and everything below it, from /proc (proc(5), fields 14 and 15). */
+export function cpuSeconds(pid: number): number {
+  const children = childrenOf();
+  let ticks = 0;
+  const add = (id: number): void => {
+    ticks += ticksOf(id);
+    for (const child of children.get(id) ?? []) add(child);
+  };
+  add(pid);
+  return ticks / 100; // USER_HZ is 100 on every Linux that Node runs on
+}
+
+/** Resident set in MiB, with everything below it. */
+export function residentMiB(pid: number): number {
+  const children = childrenOf();
+  let pages = 0;
+  const add = (id: number): void => {
+    pages += Number(read(`/proc/${id}/statm`).split(" ")[1] ?? 0);
+    for (const child of children.get(id) ?? []) add(child);
+  };
+  add(pid);
+  return (pages * 4096) / 2 ** 20;
+}
+
+function childrenOf(): Map<number, number[]> {
+  const children = new Map<number, number[]>();
+  for (const name of readdirSync("/proc")) {
+    if (!/^\d+$/.test(name)) continue;
+    const parent = Number(fields(read(`/proc/${name}/stat`))[1]);
+    children.set(parent, [...(children.get(parent) ?? []), Number(name)]);
+  }
+  return children;
+}
+
+function ticksOf(pid: number): number {
+  const after = fields(read(`/proc/${pid}/stat`));
+  return Number(after[11] ?? 0) + Number(after[12] ?? 0);
+}
+
+/** What follows the command name, which may hold spaces and brackets: state, ppid, ... */
+function fields(stat: string): string[] {
+  return stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+}
+
+function read(file: string): string {
+  try {
+    return readFileSync(file, "utf8");
+  } catch {
+    return ""; // the process ended in between
+  }
+}

@@ -1,0 +1,78 @@
+/** Load by h2load (nghttp2) over HTTP/1.1; see h2load(1). */
+import { execFile } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+
+const run = promisify(execFile);
+
+export interface Target {
+  readonly url: string;
+  /** Host header; default: the URL's. */
+  readonly host?: string;
+}
+
+export interface LoadResult {
+  readonly requests: number;
+  readonly failed: number;
+  readonly perSecond: number;
+}
+
+const target = ({ url, host }: Target): string[] =>
+  host === undefined ? [url] : ["-H", `host: ${host}`, url];
+
+/** As fast as `connections` can, closed loop. */
+export async function saturate(to: Target, connections: number, seconds: number): Promise<LoadResult> {
+  const args = ["--h1", "-t", "1", "-c", `${connections}`, "-D", `${seconds}`, ...target(to)];
+  const { stdout } = await run("h2load", args, { maxBuffer: 64 << 20 });
+  const number = (pattern: RegExp): number => Number(pattern.exec(stdout)?.[1] ?? Number.NaN);
+  const succeeded = number(/(\d+) succeeded/);
+  const ok = number(/status codes: (\d+) 2xx/);
+  if (!(succeeded > 0)) throw new Error(`h2load ${args.join(" ")} had no answer:\n${stdout}`);
+  return {
+    requests: number(/requests: (\d+) total/),
+    failed: number(/, (\d+) failed/) + (succeeded - ok),
+    perSecond: number(/, ([\d.]+) req\/s/),
+  };
+}
+
+/** Latencies in microseconds, sorted, at a steady rate; the first second is thrown away. */
+export async function paced(
+  to: Target,
+  connections: number,
+  requestsPerSecond: number,
+  seconds: number,
+): Promise<number[]> {
+  const folder = mkdtempSync(join(tmpdir(), "wb-"));
+  const log = join(folder, "log");
+  try {
+    const each = Math.max(1, Math.round(requestsPerSecond / connections));
+    const total = each * connections * seconds;
+    const args = [
+      "--h1",
+      "-t",
+      "1",
+      "-c",
+      `${connections}`,
+      "-n",
+      `${total}`,
+      `--rps=${each}`,
+      `--log-file=${log}`,
+    ];
+    await run("h2load", [...args, ...target(to)], { maxBuffer: 64 << 20 });
+    const lines = readFileSync(log, "utf8").trim().split("\n");
+    const rows = lines.map((line) => line.split("\t").map(Number));
+    const first = Math.min(...rows.slice(0, 1000).map((row) => row[0]!));
+    return rows
+      .filter(([start, status]) => status === 200 && start! - first > 1_000_000)
+      .map(([, , us]) => us!)
+      .sort((a, b) => a - b);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+export function percentile(sorted: readonly number[], percent: number): number {
+  return sorted[Math.min(sorted.length - 1, Math.floor((sorted.length * percent) / 100))] ?? Number.NaN;
+}

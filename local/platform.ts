@@ -8,9 +8,9 @@ import { Addresses } from "./addresses.ts";
 import { HostPorts } from "./host-ports.ts";
 import { killLeftovers, MARK, startTime } from "./leftovers.ts";
 import { chooseMode, type Mode } from "./mode.ts";
-import { PlatformError, type PlatformObject } from "./object.ts";
+import { list, PlatformError, type PlatformObject, record } from "./object.ts";
 import { PlatformFile, platformState, serviceEnvironment, virtualServices } from "./platform-state.ts";
-import { isReady, Pod } from "./pod.ts";
+import { getJson, isReady, Pod } from "./pod.ts";
 import { MACHINE_RESTART, Supervised } from "./process.ts";
 import { type PodTemplate, podTemplates } from "./spec.ts";
 import { Tokens, writeAtomic } from "./tokens.ts";
@@ -94,7 +94,7 @@ async function takeOver(stateDir: string): Promise<void> {
   const running = runningSupervisor(stateDir);
   if (running !== undefined && running !== process.pid)
     throw new PlatformError(
-      `a mesh already runs in ${stateDir} (pid ${running}): stop it with "weft down" or choose another --name`,
+      `a mesh already runs in ${stateDir} (pid ${running}): stop it with "weft down" or choose another with --mesh`,
     );
   await killLeftovers(stateDir);
   for (const name of ["xds.sock", "admin.sock", "otlp.sock", "platform.json"])
@@ -346,10 +346,26 @@ export class Platform {
     });
   }
 
-  /** Resolves when every wanted pod is ready; after `timeoutMs` an error that says which is not and why. */
+  /**
+   * Resolves when every wanted pod is ready and every proxy has acknowledged the endpoints of all; after `timeoutMs` an
+   * error that says which is not and why.
+   */
   async whenReady(timeoutMs = 60_000): Promise<void> {
+    const deadline = performance.now() + timeoutMs;
     const timeout = delay(timeoutMs, "late" as const, { ref: false });
-    if ((await Promise.race([this.#when(() => this.status().ready), timeout])) !== "late") return;
+    if ((await Promise.race([this.#when(() => this.status().ready), timeout])) !== "late") {
+      // The control plane must have read the last readiness before its proxies can have it.
+      this.#writeState();
+      let waiting = await this.#unsynced();
+      while (waiting.length > 0 && performance.now() < deadline && !this.#stopped) {
+        await delay(10);
+        waiting = await this.#unsynced();
+      }
+      if (waiting.length === 0 || this.#stopped) return;
+      throw new PlatformError(
+        `not ready after ${timeoutMs / 1000} s: configuration not acknowledged by ${waiting.join(", ")}`,
+      );
+    }
     const late = this.#pods
       .filter((p) => !p.ready)
       .map((p) => {
@@ -360,6 +376,25 @@ export class Platform {
         return `${p.name}: ${parts.join("; ")}`;
       });
     throw new PlatformError(`not ready after ${timeoutMs / 1000} s:\n${late.join("\n")}`);
+  }
+
+  /** Pods whose proxy is not connected or has not acknowledged what the control plane has for it now. */
+  async #unsynced(): Promise<string[]> {
+    if ((this.#options.dataPlane ?? "weft") === "none") return [];
+    const wanted = this.#pods.filter((p) => !p.stopping && p.template.inject);
+    const answer = await getJson(join(this.#options.stateDir, "admin.sock"), "/status");
+    const proxies = list(record(answer)["proxies"]);
+    const synced = (pod: Pod): boolean =>
+      proxies.some((proxy) => {
+        const types = Object.values(record(proxy["types"])).map(record);
+        return (
+          String(proxy["nodeId"]).split("~")[1] === pod.address.podIp &&
+          proxy["connected"] === true &&
+          types.length > 0 &&
+          types.every((t) => t["nonceAcked"] === t["nonceSent"] && t["nack"] === undefined)
+        );
+      });
+    return wanted.filter((p) => !synced(p)).map((p) => p.name);
   }
 
   status(): PlatformStatus {

@@ -1,88 +1,154 @@
-/** The main job, twice with the same expectations: on our sidecars, and on a stock Envoy driven by our control plane. */
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+/** The main job on the example, and Istio's own files applied to it unmodified. */
+import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { findEnvoy } from "#test/harness/envoy.ts";
+import { beforeAll, describe, expect, test, vi } from "vitest";
+import { onEachDataPlane } from "#test/harness/each-data-plane.ts";
+import { startLoad } from "#test/harness/load.ts";
 
 const root = join(import.meta.dirname, "../..");
-const envoy = findEnvoy();
-if ("missing" in envoy && process.env["CI"])
-  throw new Error(`in CI nothing may be missing: ${envoy.missing}`);
-const skip = "missing" in envoy ? envoy.missing : "";
+const samples = join(root, "../shared/samples/istio/bookinfo/networking");
+const CANARY = "policies/reviews-canary.yaml";
+const versionOf = (html: string): string | undefined => /reviews-(v[123])</.exec(html)?.[1];
 
-describe.each(["weft", "envoy"])("bookinfo on %s", (dataPlane) => {
-  const it = test.skipIf(dataPlane === "envoy" && skip !== "");
-  const dir = mkdtempSync(join(tmpdir(), "wf-"));
-  const example = join(dir, "bookinfo");
-  let mesh: ChildProcess | undefined;
-  let status: { hostPorts: { port: number }[]; pods: { name: string; podIp: string }[] };
+onEachDataPlane("bookinfo", { from: join(root, "examples/bookinfo") }, (mesh) => {
+  const page = (cookie = ""): Promise<Response> =>
+    fetch(`${mesh().gateway}/productpage`, { headers: cookie === "" ? {} : { cookie } });
 
-  beforeAll(async () => {
-    if (dataPlane === "envoy" && skip !== "") return;
-    cpSync(join(root, "examples/bookinfo"), example, { recursive: true });
-    const args = ["cli/main.ts", "up", example, "--data-plane", dataPlane, "-o", "json"];
-    const started = spawn(process.execPath, args, {
-      cwd: root,
-      env: { ...process.env, XDG_STATE_HOME: dir, WEFT_ENVOY: "path" in envoy ? envoy.path : "" },
-    });
-    mesh = started;
-    let out = "";
-    let err = "";
-    started.stderr?.on("data", (chunk) => (err += chunk));
-    status = await new Promise((done, fail) => {
-      started.stdout?.on("data", (chunk) => {
-        out += chunk;
-        if (out.endsWith("\n}\n")) done(JSON.parse(out));
-      });
-      started.once("exit", (code) => fail(new Error(`weft up ended with ${code}: ${err}`)));
-    });
-    // `up` reports ready when every process is; the last endpoints may still be on their way to the proxies.
-    await vi.waitUntil(async () => (await page()).status === 200, { timeout: 20_000, interval: 20 });
-  }, 90_000);
-
-  afterAll(async () => {
-    if (mesh !== undefined && mesh.exitCode === null) {
-      mesh.kill("SIGTERM");
-      await once(mesh, "exit");
-    }
-    rmSync(dir, { recursive: true, force: true });
-  });
-
-  const page = (): Promise<Response> => fetch(`http://127.0.0.1:${status.hostPorts[0]!.port}/productpage`);
-  async function versions(count: number): Promise<Record<string, number>> {
+  /** How often each version of reviews answered; a page without reviews counts as its status. */
+  async function versions(count: number, cookie = ""): Promise<Record<string, number>> {
     const seen: Record<string, number> = {};
     for (let i = 0; i < count; i++) {
-      const response = await page();
-      const version = /reviews-(v[123])/.exec(await response.text())?.[1] ?? `status ${response.status}`;
+      const response = await page(cookie);
+      const version = versionOf(await response.text()) ?? `no reviews, status ${response.status}`;
       seen[version] = (seen[version] ?? 0) + 1;
     }
     return seen;
   }
 
-  it("200 pages through the gateway: reviews v1 and v2 in 90/10 within 3 sigma", async () => {
+  // `up` reports ready when every process is; the last endpoints may still be on their way to the proxies.
+  beforeAll(async () => {
+    await vi.waitUntil(
+      async () => Object.keys(await versions(30)).every((version) => /^v[12]$/.test(version)),
+      { timeout: 20_000, interval: 20 },
+    );
+  });
+
+  test("200 pages through the gateway: reviews v1 and v2 in 90/10 within 3 sigma", async () => {
     const seen = await versions(200);
     expect(Object.keys(seen).sort()).toEqual(["v1", "v2"]);
     expect(Math.abs(seen["v1"]! - 180)).toBeLessThanOrEqual(3 * Math.sqrt(200 * 0.9 * 0.1));
   });
 
-  it("plaintext to a STRICT port is refused; a caller without permission gets 403 and Istio's body", async () => {
-    const reviews = status.pods.find((pod) => pod.name.startsWith("reviews-v1"))!;
-    await expect(fetch(`http://${reviews.podIp}:9080/reviews/0`)).rejects.toThrow();
-    const denied = await fetch(`http://127.0.0.1:${status.hostPorts[0]!.port}/api/v1/products/0/ratings`);
+  test("plaintext to a STRICT port is refused", async () => {
+    const { podIp } = mesh().pod("reviews-v1");
+    await expect(fetch(`http://${podIp}:9080/reviews/0`)).rejects.toThrow();
+  });
+
+  test("a caller without permission gets 403 and Istio's body", async () => {
+    const denied = await fetch(`${mesh().gateway}/api/v1/products/0/ratings`);
     expect(denied.status).toBe(403);
     expect(await denied.text()).toContain("RBAC: access denied");
   });
 
-  it("an edited file shifts the traffic, and no request fails while it does", async () => {
-    const file = join(example, "policies/reviews-canary.yaml");
-    const before = readFileSync(file, "utf8");
-    const after = before.replace("weight: 90", "weight: 0").replace("weight: 10", "weight: 100");
-    expect(after).not.toBe(before);
-    writeFileSync(file, after);
-    await expect.poll(() => versions(5), { timeout: 10_000, interval: 20 }).toEqual({ v2: 5 });
-    expect(await versions(30)).toEqual({ v2: 30 });
-  });
+  test("100 edits of the split in a row under load: each takes effect, no request fails", async () => {
+    const load = startLoad({
+      url: `${mesh().gateway}/productpage`,
+      judge: (status, body) =>
+        status === 200 && /v[12]/.test(versionOf(body) ?? "")
+          ? null
+          : `status ${status}, reviews ${versionOf(body)}`,
+    });
+    const times: number[] = [];
+    mesh().edit(CANARY, (text) =>
+      text.replace("weight: 90", "weight: 100").replace("weight: 10\n", "weight: 0\n"),
+    );
+    await expect.poll(() => versions(5), { timeout: 10_000, interval: 5 }).toEqual({ v1: 5 });
+    for (let i = 1; i <= 100; i++) {
+      const begin = performance.now();
+      mesh().edit(CANARY, (text) =>
+        text.replace(/weight: (0|100)$/gm, (_, weight) => `weight: ${100 - Number(weight)}`),
+      );
+      const wanted = i % 2 === 1 ? "v2" : "v1";
+      await expect
+        .poll(async () => versionOf(await (await page()).text()), { timeout: 10_000, interval: 5 })
+        .toBe(wanted);
+      times.push(performance.now() - begin);
+    }
+    expect(await load.stop()).toEqual([]);
+    times.sort((a, b) => a - b);
+    console.info(
+      `${mesh().dataPlane}: 100 edits under load, ${load.sent()} requests, 0 failed; effect after ` +
+        `${Math.round(times[49]!)} ms median, ${Math.round(times[94]!)} ms p95, ${Math.round(times[99]!)} ms at most`,
+    );
+  }, 120_000);
+
+  describe.skipIf(!existsSync(samples))(
+    "Istio's samples, unmodified (skipped where ../shared/samples is absent)",
+    () => {
+      const apply = (name: string): Promise<void> => mesh().apply(join(samples, `${name}.yaml`));
+
+      async function login(user: string): Promise<string> {
+        const answer = await fetch(`${mesh().gateway}/login`, {
+          method: "POST",
+          body: new URLSearchParams({ username: user }),
+          redirect: "manual",
+        });
+        return answer.headers.getSetCookie()[0]!.split(";")[0]!;
+      }
+
+      /** GET of reviews as productpage calls it, for a user who signed in: seconds and body. */
+      async function reviewsFor(user: string): Promise<{ seconds: number; body: string }> {
+        const begin = performance.now();
+        const { stdout, stderr } = await mesh().exec(mesh().pod("productpage-v1").name, [
+          ..."curl -sS --max-time 20 http://reviews:9080/reviews/0 -H".split(" "),
+          `end-user: ${user}`,
+        ]);
+        return { seconds: (performance.now() - begin) / 1000, body: stdout.toString() + stderr };
+      }
+
+      test("virtual-service-reviews-test-v2: jason always gets v2, others v1", async () => {
+        await apply("virtual-service-reviews-test-v2");
+        const jason = await login("jason");
+        const other = await login("mary");
+        await expect.poll(() => versions(5, jason), { timeout: 10_000 }).toEqual({ v2: 5 });
+        expect(await versions(20, jason)).toEqual({ v2: 20 });
+        expect(await versions(20, other)).toEqual({ v1: 20 });
+        expect(await versions(20)).toEqual({ v1: 20 });
+      });
+
+      test("virtual-service-ratings-test-abort: jason sees that ratings are gone, others see no difference", async () => {
+        await apply("virtual-service-ratings-test-abort");
+        const jason = await login("jason");
+        await expect
+          .poll(async () => (await page(jason)).text(), { timeout: 10_000 })
+          .toContain("Ratings service is currently unavailable");
+        expect((await reviewsFor("jason")).body).toContain("Ratings service is currently unavailable");
+        expect(await (await page()).text()).not.toContain("unavailable");
+      });
+
+      test("virtual-service-ratings-test-delay: jason's ratings come after 7 s, the page gave up waiting", async () => {
+        await apply("virtual-service-ratings-test-delay");
+        const jason = await login("jason");
+        await expect
+          .poll(async () => (await reviewsFor("jason")).seconds, { timeout: 20_000 })
+          .toBeGreaterThanOrEqual(7);
+        const [direct, shown, other] = await Promise.all([
+          reviewsFor("jason"),
+          page(jason).then((response) => response.text()),
+          page().then((response) => response.text()),
+        ]);
+        expect(direct.seconds).toBeGreaterThanOrEqual(7);
+        expect(direct.body).toContain('"stars":5');
+        expect(shown).toContain("product reviews are currently unavailable"); // productpage waits 3 s
+        expect(versionOf(other)).toBe("v1");
+      }, 60_000);
+
+      test("weft delete brings back what the files say", async () => {
+        await mesh().delete("VirtualService", "ratings");
+        await mesh().delete("VirtualService", "reviews");
+        const jason = await login("jason");
+        await expect.poll(() => versions(5, jason), { timeout: 10_000 }).toEqual({ v1: 5 });
+      });
+    },
+  );
 });

@@ -1,0 +1,280 @@
+/**
+ * A mesh of real processes for tests: `weft up` as a child, on a private copy of a folder of YAML, so that a test may
+ * edit what it wants. Everything a test asks of it goes where a user would go: files, the CLI, Unix sockets, signals.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { cpSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { request } from "node:http";
+import { type AddressInfo, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { vi } from "vitest";
+import { weft } from "#cli/run.ts";
+import type { StatusAnswer } from "#control-plane/admin/contract.ts";
+import { findEnvoy } from "./envoy.ts";
+
+export type DataPlane = "weft" | "envoy";
+export type Mode = "explicit" | "transparent";
+
+export interface MeshOptions {
+  readonly dataPlane: DataPlane;
+  readonly mode: Mode;
+  /** A folder; its one LoadBalancer port becomes a free one, so that meshes run side by side. */
+  readonly from: string;
+  /** Literal texts that are replaced in the YAML of the copy, such as `ECHO_MAIN` by a path. */
+  readonly replace?: Readonly<Record<string, string>>;
+  /** More arguments for `weft up`. */
+  readonly args?: readonly string[];
+}
+
+export interface MeshPod {
+  readonly name: string;
+  readonly namespace: string;
+  readonly podIp: string;
+  readonly ready: boolean;
+}
+
+export interface Finished {
+  readonly code: number | null;
+  readonly stdout: Buffer;
+  readonly stderr: string;
+}
+
+const ROOT = join(import.meta.dirname, "../..");
+
+export class Mesh {
+  readonly dataPlane: DataPlane;
+  readonly mode: Mode;
+  /** The private copy of the folder. */
+  readonly dir: string;
+  readonly stateDir: string;
+  /** "http://127.0.0.1:PORT", the LoadBalancer port of the gateway. */
+  readonly gateway: string;
+  readonly #home: string;
+  readonly #up: ChildProcess;
+
+  constructor(options: MeshOptions, home: string, up: ChildProcess, stateDir: string, port: number) {
+    this.dataPlane = options.dataPlane;
+    this.mode = options.mode;
+    this.#home = home;
+    this.#up = up;
+    this.dir = join(home, "mesh");
+    this.stateDir = stateDir;
+    this.gateway = `http://127.0.0.1:${port}`;
+  }
+
+  /** Pods of a workload ("reviews-v1") or one pod ("reviews-v1-0"), as the platform tells the control plane. */
+  pods(workload: string): MeshPod[] {
+    const list = JSON.parse(readFileSync(join(this.stateDir, "platform.json"), "utf8")) as {
+      items: {
+        kind: string;
+        metadata: { name: string; namespace: string; ownerReferences?: { name: string }[] };
+        status: { podIP: string; conditions: { type: string; status: string }[] };
+      }[];
+    };
+    return list.items
+      .filter((item) => item.kind === "Pod")
+      .filter(
+        ({ metadata }) => metadata.name === workload || metadata.ownerReferences?.[0]?.name === workload,
+      )
+      .map(({ metadata, status }) => ({
+        name: metadata.name,
+        namespace: metadata.namespace,
+        podIp: status.podIP,
+        ready: status.conditions.some((c) => c.type === "Ready" && c.status === "True"),
+      }));
+  }
+
+  pod(workload: string): MeshPod {
+    const [pod] = this.pods(workload);
+    if (pod === undefined) throw new Error(`no pod of ${workload}`);
+    return pod;
+  }
+
+  /** Pid of the control plane, of a pod's proxy, or of its app; undefined while it does not run. */
+  pid(of: "control-plane" | { readonly pod: string; readonly part: "app" | "proxy" }): number | undefined {
+    const proxyFile = of === "control-plane" ? "" : join(this.stateDir, "pods", of.pod, "proxy.json");
+    return this.#processes().find(({ args, env }) => {
+      if (of === "control-plane") return args.includes(join(this.stateDir, "control-plane.json"));
+      if (of.part === "proxy") return args.includes(proxyFile);
+      return env["HOSTNAME"] === of.pod && env["POD_IP"] !== undefined;
+    })?.pid;
+  }
+
+  /** Processes that carry the mesh's mark in their environment (local/leftovers.ts), parents first. */
+  #processes(): { pid: number; args: string[]; env: Record<string, string> }[] {
+    const found = [];
+    for (const entry of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
+      try {
+        const words = (file: string): string[] => readFileSync(`/proc/${entry}/${file}`, "utf8").split("\0");
+        const env = Object.fromEntries(words("environ").map((pair) => pair.split(/=(.*)/s).slice(0, 2)));
+        if (env["WEFT_MESH_STATE"] === this.stateDir)
+          found.push({ pid: Number(entry), args: words("cmdline"), env });
+      } catch {
+        // Another user's process, or gone.
+      }
+    }
+    return found.sort((a, b) => a.pid - b.pid);
+  }
+
+  /** SIGKILL; returns the pid that is gone. */
+  kill(of: Parameters<Mesh["pid"]>[0]): number {
+    const pid = this.pid(of);
+    if (pid === undefined) throw new Error(`${JSON.stringify(of)} does not run`);
+    process.kill(pid, "SIGKILL");
+    return pid;
+  }
+
+  /** Runs a program with the environment of the pod's app, so that it reaches services as the app does. */
+  async exec(pod: string, command: readonly string[]): Promise<Finished> {
+    const app = this.#processes().find(({ env }) => env["HOSTNAME"] === pod && env["POD_IP"] !== undefined);
+    if (app === undefined) throw new Error(`the app of ${pod} does not run`);
+    const [file = "", ...args] = command;
+    const child = spawn(file, args, { env: app.env, stdio: ["ignore", "pipe", "pipe"] });
+    const out: Buffer[] = [];
+    let stderr = "";
+    child.stdout.on("data", (chunk: Buffer) => out.push(chunk));
+    child.stderr.on("data", (chunk: Buffer) => {
+      stderr += chunk;
+    });
+    const [code] = (await once(child, "close")) as [number | null];
+    return { code, stdout: Buffer.concat(out), stderr };
+  }
+
+  /** `weft ARGS` on this mesh; its standard output. A non-zero exit is an error with what it said. */
+  async weft(...args: string[]): Promise<string> {
+    let out = "";
+    let err = "";
+    const code = await weft(args, {
+      stdout: process.stdout,
+      env: { ...process.env, XDG_STATE_HOME: this.#home },
+      cwd: ROOT,
+      writeOut: (text) => (out += text),
+      writeErr: (text) => (err += text),
+      readStdin: () => Promise.resolve(""),
+    });
+    if (code !== 0) throw new Error(`weft ${args.join(" ")} ended with ${code}: ${err}`);
+    return out;
+  }
+
+  /** `weft apply -f` of a file or of YAML text, then waits until every proxy acknowledged. */
+  async apply(fileOrText: string): Promise<void> {
+    let file = fileOrText;
+    if (fileOrText.includes("\n")) {
+      file = join(this.#home, "applied.yaml");
+      writeFileSync(file, fileOrText);
+    }
+    await this.weft("apply", "-f", file);
+    await this.settled();
+  }
+
+  async delete(kind: string, name: string): Promise<void> {
+    await this.weft("delete", kind, name);
+    await this.settled();
+  }
+
+  /** Rewrites one file of the copy in one step, as editors do (a new file takes the name). */
+  edit(file: string, change: (text: string) => string): void {
+    const path = join(this.dir, file);
+    const before = readFileSync(path, "utf8");
+    const after = change(before);
+    if (after === before) throw new Error(`${file}: the edit changes nothing`);
+    writeFileSync(`${path}.new`, after);
+    renameSync(`${path}.new`, path);
+  }
+
+  /** GET of an admin socket: a pod's proxy, or the control plane. Null: no answer. */
+  admin(of: "control-plane" | string, path: string): Promise<string | null> {
+    const dir = of === "control-plane" ? this.stateDir : join(this.stateDir, "pods", of);
+    return new Promise((resolve) => {
+      const call = request({ socketPath: join(dir, "admin.sock"), path, agent: false }, (response) => {
+        let text = "";
+        response.on("data", (chunk) => (text += chunk));
+        response.on("end", () => resolve(text));
+        response.on("error", () => resolve(null));
+      });
+      call.on("error", () => resolve(null));
+      call.end();
+    });
+  }
+
+  async status(): Promise<StatusAnswer> {
+    const text = await this.admin("control-plane", "/status");
+    if (text === null) throw new Error("the control plane does not answer");
+    return JSON.parse(text) as StatusAnswer;
+  }
+
+  /** Every proxy is connected and has acknowledged what it was last sent. */
+  async settled(): Promise<void> {
+    await vi.waitUntil(
+      async () => {
+        const { proxies } = await this.status().catch(() => ({ proxies: [] }));
+        return (
+          proxies.length > 0 &&
+          proxies.every((p) => p.connected && Object.values(p.types).every((t) => t.acked === t.sent))
+        );
+      },
+      { timeout: 20_000, interval: 10 },
+    );
+  }
+
+  log(pod: string, container = "istio-proxy"): string {
+    return readFileSync(join(this.stateDir, "pods", pod, "logs", `${container}.log`), "utf8");
+  }
+
+  async stop(): Promise<void> {
+    if (this.#up.exitCode === null && this.#up.signalCode === null) {
+      this.#up.kill("SIGTERM");
+      await once(this.#up, "exit");
+    }
+    rmSync(this.#home, { recursive: true, force: true });
+  }
+}
+
+/** Resolves when `weft up` says that the mesh is ready. */
+export async function startMesh(options: MeshOptions): Promise<Mesh> {
+  const home = mkdtempSync(join(tmpdir(), "wf-")); // short: Unix socket paths lie below
+  const dir = join(home, "mesh");
+  cpSync(options.from, dir, { recursive: true });
+  const port = await freePort();
+  for (const file of readdirSync(dir, { recursive: true, encoding: "utf8" }))
+    if (file.endsWith(".yaml")) adapt(join(dir, file), port, options.replace ?? {});
+  const envoy = findEnvoy();
+  const args = ["cli/main.ts", "up", dir, "--data-plane", options.dataPlane, "--mode", options.mode];
+  const up = spawn(process.execPath, [...args, "-o", "json", ...(options.args ?? [])], {
+    cwd: ROOT,
+    env: { ...process.env, XDG_STATE_HOME: home, WEFT_ENVOY: "path" in envoy ? envoy.path : "" },
+  });
+  const killed = (): void => void up.kill("SIGTERM");
+  process.once("exit", killed); // a test run that is stopped takes its meshes with it
+  up.once("exit", () => process.off("exit", killed));
+  let out = "";
+  let err = "";
+  up.stderr.on("data", (chunk) => (err += chunk));
+  const status = await new Promise<{ stateDir: string }>((done, fail) => {
+    up.stdout.on("data", (chunk) => {
+      out += chunk;
+      if (out.endsWith("\n}\n")) done(JSON.parse(out));
+    });
+    up.once("exit", (code) => fail(new Error(`weft up ended with ${code}: ${err}`)));
+  });
+  return new Mesh(options, home, up, status.stateDir, port);
+}
+
+const HOST_PORT = /( - port: )8080(\n\s+targetPort: 8080)/;
+
+function adapt(file: string, port: number, replace: Readonly<Record<string, string>>): void {
+  let text = readFileSync(file, "utf8");
+  for (const [from, to] of Object.entries(replace)) text = text.replaceAll(from, to);
+  if (text.includes("LoadBalancer")) text = text.replace(HOST_PORT, `$1${port}$2`);
+  writeFileSync(file, text);
+}
+
+async function freePort(): Promise<number> {
+  const probe = createServer();
+  await new Promise<void>((done) => probe.listen(0, "127.0.0.1", done));
+  const { port } = probe.address() as AddressInfo;
+  await new Promise((done) => probe.close(done));
+  return port;
+}

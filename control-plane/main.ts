@@ -1,4 +1,5 @@
 import { chmodSync, readFileSync } from "node:fs";
+import type { Server as HttpServer } from "node:http";
 import { join } from "node:path";
 import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { Authority } from "#certs/authority/index.ts";
@@ -6,11 +7,12 @@ import { createLogger } from "#lib/log.ts";
 import type { ResourceSet } from "#xds/index.ts";
 import { createAdminServer } from "./admin/server.ts";
 import { addCaService, createAuthenticate } from "./ca/index.ts";
-import { readConfig } from "./config.ts";
+import { type Config, readConfig } from "./config.ts";
 import { appliedDir, resourcesFor, toWorld } from "./pipeline.ts";
 import { AdsServer } from "./serve/ads.ts";
 import { claimSocket } from "./serve/socket.ts";
 import { watchFiles } from "./sources/file.ts";
+import { createOtlpServer, TraceStore } from "./traces/index.ts";
 
 const log = createLogger("control-plane");
 
@@ -74,6 +76,7 @@ async function main(): Promise<void> {
       server.bindAsync(address, ServerCredentials.createInsecure(), (e) => (e ? fail(e) : done())),
     );
   }
+  const traces = await receiveTraces(config);
   const admin = createAdminServer({
     config,
     world: () => world,
@@ -81,20 +84,44 @@ async function main(): Promise<void> {
     issues: source.issues,
     proxies: () => ads.status(),
     resources: () => given,
+    traces: traces?.store ?? null,
     reload: source.reload,
   });
-  const socket = config.listen.admin.replace(/^unix:/, "");
-  // The socket is born private: bind happens inside listen.
-  const umask = process.umask(0o177);
-  const listening = new Promise<void>((done, fail) => admin.once("error", fail).listen(socket, done));
-  process.umask(umask);
-  await listening;
-  chmodSync(socket, 0o600);
+  await listenPrivately(admin, config.listen.admin);
   process.once("SIGTERM", () => {
     source.close();
     admin.close();
+    traces?.close();
     server.forceShutdown();
   });
+}
+
+/** The OTLP receiver and its store; null where the configuration has no address for it. */
+async function receiveTraces(config: Config): Promise<{ store: TraceStore; close(): void } | null> {
+  const address = config.listen.otlp;
+  if (address === null) return null;
+  if (address.startsWith("unix:")) await claimSocket(address.slice(5));
+  const store = new TraceStore(join(config.stateDir, "traces.db"));
+  const receiver = createOtlpServer(store, log.child("otlp"));
+  await listenPrivately(receiver, address);
+  return {
+    store,
+    close: () => {
+      receiver.close();
+      receiver.closeAllConnections();
+      store.close();
+    },
+  };
+}
+
+/** A Unix socket that is born 0600: bind happens inside listen. */
+async function listenPrivately(server: HttpServer, address: string): Promise<void> {
+  const socket = address.replace(/^unix:/, "");
+  const umask = process.umask(0o177);
+  const listening = new Promise<void>((done, fail) => server.once("error", fail).listen(socket, done));
+  process.umask(umask);
+  await listening;
+  chmodSync(socket, 0o600);
 }
 
 main().catch((error: Error) => {

@@ -95,6 +95,37 @@ export interface WorkloadsAnswer {
   readonly services: readonly ServiceInfo[];
 }
 
+export interface TraceSummaryAnswer {
+  readonly traceId: string;
+  readonly root: string;
+  readonly service: string;
+  /** ms since the epoch. */
+  readonly startMs: number;
+  readonly durationMs: number;
+  readonly spans: number;
+  readonly error: boolean;
+}
+/** Newest first. */
+export interface TracesAnswer {
+  readonly traces: readonly TraceSummaryAnswer[];
+}
+/** The spans of one trace by start time. */
+export interface TraceAnswer {
+  readonly spans: readonly {
+    readonly traceId: string;
+    readonly spanId: string;
+    /** "" for a root. */
+    readonly parentSpanId: string;
+    readonly name: string;
+    readonly kind: string;
+    readonly service: string;
+    readonly startMs: number;
+    readonly endMs: number;
+    readonly attributes: Readonly<Record<string, string | number | boolean>>;
+    readonly error: boolean;
+  }[];
+}
+
 /** Type URL -> resources as proto3 JSON. */
 export type XdsAnswer = Readonly<Record<string, readonly unknown[]>>;
 

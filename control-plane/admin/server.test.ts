@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { parseConfig } from "../config.ts";
 import { resourcesFor, toWorld } from "../pipeline.ts";
 import { type FileSource, watchFiles } from "../sources/file.ts";
+import { TraceStore } from "../traces/index.ts";
 import { createAdminServer } from "./server.ts";
 
 const NODE = "sidecar~10.244.0.5~a.default~default.svc.cluster.local";
@@ -44,6 +45,7 @@ async function call(method: string, path: string, body = "") {
 }
 const applied = () => readdirSync(dir).includes("applied") && readdirSync(join(dir, "applied"));
 
+let traces: TraceStore;
 beforeEach(async () => {
   dir = mkdtempSync(join(tmpdir(), "weft-admin-"));
   mkdirSync(join(dir, "paths"));
@@ -60,6 +62,7 @@ beforeEach(async () => {
     world = toWorld(source.objects(), config);
   });
   let world = toWorld(source.objects(), config);
+  traces = new TraceStore(":memory:");
   const node = { ip: "10.244.0.5", namespace: "default", flavour: "envoy-stock" } as const;
   server = createAdminServer({
     config,
@@ -76,6 +79,7 @@ beforeEach(async () => {
       },
     ],
     resources: () => new Map([[NODE, resourcesFor(world, node, config)]]),
+    traces,
     reload: source.reload,
   });
   await new Promise<void>((done) => server.listen(join(dir, "admin.sock"), done));
@@ -83,6 +87,7 @@ beforeEach(async () => {
 afterEach(() => {
   source.close();
   server.close();
+  traces.close();
   rmSync(dir, { recursive: true });
 });
 
@@ -147,5 +152,28 @@ describe("admin", () => {
     expect(answer.status).toBe(422);
     expect(answer.body.errors[0]).toContain("already defined");
     expect(applied()).toBe(false);
+  });
+  it("lists traces, gives one with its spans, and refuses a bad limit", async () => {
+    const traceId = "0af7651916cd43dd8448eb211c80319c";
+    const span = {
+      traceId,
+      spanId: "b7ad6b7169203331",
+      parentSpanId: "",
+      name: "ingress",
+      kind: "server",
+    } as const;
+    traces.add([
+      { ...span, service: "gateway", startMs: 10, endMs: 12, attributes: { code: 200 }, error: false },
+    ]);
+    const { body } = await call("GET", "/traces?limit=5&service=gateway");
+    expect(body.traces).toMatchObject([
+      { traceId, root: "ingress", service: "gateway", durationMs: 2, spans: 1 },
+    ]);
+    expect((await call("GET", "/traces?service=other")).body.traces).toEqual([]);
+    expect((await call("GET", `/traces/${traceId}`)).body.spans).toMatchObject([
+      { ...span, service: "gateway" },
+    ]);
+    expect((await call("GET", "/traces/none")).status).toBe(404);
+    expect((await call("GET", "/traces?limit=many")).status).toBe(400);
   });
 });

@@ -6,6 +6,7 @@ import { type Issue, type Loaded, validate, type World } from "#policies/index.t
 import type { ResourceSet } from "#xds/index.ts";
 import type { Config } from "../config.ts";
 import type { ProxyStatus } from "../serve/status.ts";
+import type { TraceQuery, TraceStore } from "../traces/index.ts";
 import { registry } from "../write/resource.ts";
 import type {
   AppliedAnswer,
@@ -15,6 +16,8 @@ import type {
   HealthAnswer,
   ObjectsAnswer,
   StatusAnswer,
+  TraceAnswer,
+  TracesAnswer,
   WorkloadsAnswer,
   WorldAnswer,
   XdsAnswer,
@@ -31,6 +34,8 @@ export interface AdminOptions {
   readonly proxies: () => readonly ProxyStatus[];
   /** What connected proxies were last given, by node id. */
   readonly resources: () => ReadonlyMap<string, ResourceSet | null>;
+  /** Null: this control plane receives no spans. */
+  readonly traces: TraceStore | null;
   /** Reads the sources again, now. */
   readonly reload: () => void;
 }
@@ -43,6 +48,8 @@ type Answer =
   | HealthAnswer
   | ObjectsAnswer
   | StatusAnswer
+  | TraceAnswer
+  | TracesAnswer
   | WorkloadsAnswer
   | WorldAnswer
   | XdsAnswer;
@@ -82,6 +89,13 @@ async function route(request: IncomingMessage, options: AdminOptions): Promise<A
       return workloads(options.world());
     case "GET objects":
       return list(options, url.searchParams);
+    case "GET traces":
+      return { traces: tracesOf(options).list(traceQuery(url.searchParams)) };
+    case "GET traces/*": {
+      const spans = tracesOf(options).get(rest[0] ?? "");
+      if (spans === null) throw new AdminError(404, [`no trace "${rest[0]}" is kept`]);
+      return { spans };
+    }
     case "GET xds/*":
       return xds(options, rest[0] ?? "");
     case "PUT objects": {
@@ -124,6 +138,29 @@ function status(options: AdminOptions): StatusAnswer {
   return {
     world: versionOf(options.world()),
     proxies: options.proxies().map(({ nodeId, connected, types }) => ({ nodeId, connected, types })),
+  };
+}
+
+function tracesOf({ traces }: AdminOptions): TraceStore {
+  if (traces === null) throw new AdminError(404, ["this control plane receives no spans: set listen.otlp"]);
+  return traces;
+}
+
+const MAX_TRACES = 1000;
+
+function traceQuery(query: URLSearchParams): TraceQuery {
+  const number = (key: string, otherwise: number): number => {
+    const text = query.get(key);
+    const value = text === null ? otherwise : Number(text);
+    if (text === "" || !Number.isFinite(value) || value < 0)
+      throw new AdminError(400, [`${key}: "${text}" is not a number from 0 up`]);
+    return value;
+  };
+  const service = query.get("service");
+  return {
+    limit: Math.min(Math.floor(number("limit", 20)), MAX_TRACES),
+    sinceMs: number("since", 0),
+    ...(service === null ? {} : { service }),
   };
 }
 

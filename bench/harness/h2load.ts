@@ -9,8 +9,8 @@ const run = promisify(execFile);
 
 export interface Target {
   readonly url: string;
-  /** Host header; default: the URL's. */
-  readonly host?: string;
+  /** "address:port" to connect to instead of the URL's, which then only names the Host. */
+  readonly connectTo?: string;
 }
 
 export interface LoadResult {
@@ -19,8 +19,8 @@ export interface LoadResult {
   readonly perSecond: number;
 }
 
-const target = ({ url, host }: Target): string[] =>
-  host === undefined ? [url] : ["-H", `host: ${host}`, url];
+const target = ({ url, connectTo }: Target): string[] =>
+  connectTo === undefined ? [url] : [`--connect-to=${connectTo}`, url];
 
 /** As fast as `connections` can, closed loop. */
 export async function saturate(to: Target, connections: number, seconds: number): Promise<LoadResult> {

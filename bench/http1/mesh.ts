@@ -83,7 +83,7 @@ function describe(platform: Platform, stateDir: string): Mesh {
       pids: [proxyPid("gateway")],
     },
     pair: {
-      target: { url: `http://${address}:8080/bench`, host: "server:8080" },
+      target: { url: "http://server:8080/bench", connectTo: `${address}:8080` },
       pids: [proxyPid("client"), proxyPid("server")],
     },
     stop: () => platform.stop(),

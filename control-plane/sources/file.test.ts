@@ -1,0 +1,52 @@
+import { mkdtempSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { type FileSource, watchFiles } from "./file.ts";
+
+const account = (name: string) => `apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: ${name}}\n`;
+let dir: string;
+let source: FileSource | undefined;
+const names = () => source!.objects().map((o) => o.name);
+
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), "wf-"));
+});
+afterEach(() => {
+  source?.close();
+  rmSync(dir, { recursive: true });
+});
+
+test("a file renamed into place, a new folder and a removed file are seen", async () => {
+  const file = join(dir, "a.yaml");
+  writeFileSync(file, account("one"));
+  let changes = 0;
+  source = watchFiles([dir], () => changes++);
+  expect(names()).toEqual(["one"]);
+  for (const name of ["two", "three"]) {
+    writeFileSync(`${file}.new`, account(name));
+    renameSync(`${file}.new`, file);
+    await expect.poll(names).toEqual([name]);
+  }
+  expect(changes).toBe(2);
+  rmSync(file);
+  await expect.poll(names).toEqual([]);
+});
+
+test("a file that is being written in place keeps its last good objects until it settles", () => {
+  const file = join(dir, "a.yaml");
+  writeFileSync(file, account("one"));
+  let now = 0;
+  source = watchFiles(
+    [file],
+    () => {},
+    () => now,
+  );
+  writeFileSync(file, "");
+  now = statSync(file).mtimeMs + 1;
+  source.reload();
+  expect(names()).toEqual(["one"]);
+  now += 1000;
+  source.reload();
+  expect(names()).toEqual([]);
+});

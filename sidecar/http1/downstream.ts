@@ -199,8 +199,8 @@ export class DownstreamConnection {
     if (this.#at < this.#buffer.length) upstream.write(this.#buffer.subarray(this.#at));
     this.#buffer = EMPTY;
     this.#at = 0;
-    socket.once("close", () => upstream.destroy());
-    upstream.once("close", () => socket.destroy());
+    socket.once("close", () => upstream.destroy()); // cold: once per tunnel
+    upstream.once("close", () => socket.destroy()); // cold: once per tunnel
     socket.pipe(upstream);
     upstream.pipe(socket);
   }

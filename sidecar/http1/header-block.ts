@@ -51,10 +51,8 @@ const KNOWN: readonly (readonly [string, Field])[] = [
   ["proxy-connection", Field.HopByHop],
   ["transfer-encoding", Field.TransferEncoding],
 ];
-const KNOWN_BY_LENGTH: (readonly (readonly [string, Field])[])[] = [];
-for (let length = 0; length <= 17; length++) {
-  KNOWN_BY_LENGTH.push(KNOWN.filter(([name]) => name.length === length));
-}
+const LENGTHS = Array.from({ length: 18 }, (_, length) => length);
+const KNOWN_BY_LENGTH = LENGTHS.map((length) => KNOWN.filter(([name]) => name.length === length));
 
 const EMPTY = Buffer.alloc(0);
 

@@ -51,7 +51,7 @@ function decode(path: string, slashes: boolean): string | null {
 /** RFC 3986 5.2.4; "..;x" counts as ".." because servlet containers read it so (CVE-2026-73551). */
 function removeDots(path: string, merge: boolean): string {
   const kept: string[] = [];
-  const segments = path.split("/");
+  const segments = path.split("/"); // cold: plain paths do not come here
   const last = segments.length - 1;
   for (let i = 1; i <= last; i++) {
     const segment = segments[i]!;

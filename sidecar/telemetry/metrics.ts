@@ -1,4 +1,3 @@
-// hot path
 /** Counters and histograms behind handles that are resolved once; a request adds to numbers. */
 
 export type Labels = readonly (readonly [name: string, value: string])[];

@@ -1,18 +1,19 @@
 import { describe, expect, test } from "vitest";
 import { recorded, recordedAbsent } from "./config/recorded.ts";
-import { ConfigStore, TYPE_URL } from "./config/store.ts";
+import { ConfigStore, type RefusedResource, TYPE_URL } from "./config/store.ts";
 import { decide } from "./decide.ts";
 import type { ConnectionFacts, HeadView } from "./snapshot.ts";
 
-function load(sample: string): { store: ConfigStore; errors: string[] } {
+function load(sample: string): { store: ConfigStore; errors: RefusedResource[] } {
   const store = new ConfigStore();
   const errors = [
-    ...store.update({ typeUrl: TYPE_URL.cluster, resources: recorded(sample, "Cluster"), full: true }).errors,
+    ...store.update({ typeUrl: TYPE_URL.cluster, resources: recorded(sample, "Cluster"), full: true })
+      .refused,
     ...store.update({ typeUrl: TYPE_URL.endpoints, resources: recorded(sample, "ClusterLoadAssignment") })
-      .errors,
+      .refused,
     ...store.update({ typeUrl: TYPE_URL.listener, resources: recorded(sample, "Listener"), full: true })
-      .errors,
-    ...store.update({ typeUrl: TYPE_URL.routes, resources: recorded(sample, "RouteConfiguration") }).errors,
+      .refused,
+    ...store.update({ typeUrl: TYPE_URL.routes, resources: recorded(sample, "RouteConfiguration") }).refused,
   ];
   return { store, errors };
 }

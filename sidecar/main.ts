@@ -76,13 +76,9 @@ const { node } = config;
 const metadata = { ...node.metadata, WEFT_VERSION: VERSION } as JsonObject;
 const self = create(NodeSchema, { id: node.id, cluster: node.cluster, metadata, locality: node.locality });
 const state = new DeltaClientState(self, ({ type, upserts, removed }) => {
-  const rejected: { name: string; message: string }[] = [];
-  for (const { name, any } of upserts) {
-    const { errors } = store.update({ typeUrl: type, resources: [any] });
-    if (errors.length > 0) rejected.push({ name, message: errors.join("; ") });
-  }
-  if (removed.length > 0) store.update({ typeUrl: type, resources: [], removed });
-  return rejected;
+  const resources = upserts.map(({ any }) => any);
+  const { refused } = store.update({ typeUrl: type, resources, removed });
+  return refused.map(({ index, message }) => ({ name: upserts[index]!.name, message }));
 });
 state.subscribe(TYPE_URL.cluster, "*");
 state.subscribe(TYPE_URL.listener, "*");

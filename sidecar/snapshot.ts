@@ -47,8 +47,6 @@ export interface Snapshot {
   findByOriginalDst(address: string, port: number): Listener | null;
   readonly clusters: ReadonlyMap<string, Cluster>;
   readonly routeTables: ReadonlyMap<string, RouteTable>;
-  /** Names of the secrets that chains and clusters use. */
-  readonly secretNames: ReadonlySet<string>;
 }
 
 export interface Listener {

@@ -12,19 +12,49 @@ describe.skipIf(recordedAbsent !== false)("warming", () => {
       resources: recorded("productpage-delta", "Listener"),
       full: true,
     });
-    expect(store.interest(TYPE_URL.routes)).toEqual(["9080"]);
     expect(store.current.listeners.has("0.0.0.0_9080")).toBe(false);
     expect(store.current.listeners.has("virtualInbound")).toBe(true);
     clock.advance(1001);
     expect(store.current.listeners.has("0.0.0.0_9080")).toBe(true);
   });
 
+  test("an unchanged resource keeps its object, a changed one does not", () => {
+    const store = new ConfigStore();
+    const clusters = recorded("productpage-delta", "Cluster");
+    const endpoints = recorded("productpage-delta", "ClusterLoadAssignment");
+    store.update({ typeUrl: TYPE_URL.cluster, resources: clusters });
+    store.update({ typeUrl: TYPE_URL.endpoints, resources: endpoints });
+    const before = store.current.clusters;
+    store.update({ typeUrl: TYPE_URL.endpoints, resources: endpoints.slice(0, 1) });
+    const after = store.current.clusters;
+    const changed = [...after.keys()].filter((name) => after.get(name) !== before.get(name));
+    expect(changed).toHaveLength(1);
+    // The host outlives the cluster's form: its counters and pools stand on it.
+    expect(after.get(changed[0]!)!.hosts[0]).toBe(before.get(changed[0]!)!.hosts[0]);
+  });
+
+  test("endpoints that come before, after or again reach the cluster; its removal is seen", () => {
+    const store = new ConfigStore();
+    const clusters = recorded("productpage-delta", "Cluster");
+    store.update({
+      typeUrl: TYPE_URL.endpoints,
+      resources: recorded("productpage-delta", "ClusterLoadAssignment"),
+    });
+    store.update({ typeUrl: TYPE_URL.cluster, resources: clusters });
+    const name = "outbound|9080||reviews.default.svc.cluster.local";
+    expect(store.current.clusters.get(name)!.hosts.length).toBeGreaterThan(0);
+    store.update({ typeUrl: TYPE_URL.endpoints, resources: [], removed: [name] });
+    expect(store.current.clusters.get(name)!.hosts).toEqual([]);
+    store.update({ typeUrl: TYPE_URL.cluster, resources: [], removed: [name] });
+    expect(store.current.clusters.has(name)).toBe(false);
+  });
+
   test("a broken resource is refused and the last good one stays", () => {
     const store = new ConfigStore();
     const good = recorded("productpage-delta", "RouteConfiguration");
-    expect(store.update({ typeUrl: TYPE_URL.routes, resources: good }).errors).toEqual([]);
+    expect(store.update({ typeUrl: TYPE_URL.routes, resources: good }).refused).toEqual([]);
     const bad = good.map((any) => ({ ...any, value: any.value.subarray(0, 40) }));
-    expect(store.update({ typeUrl: TYPE_URL.routes, resources: bad }).errors).toHaveLength(1);
+    expect(store.update({ typeUrl: TYPE_URL.routes, resources: bad }).refused).toHaveLength(1);
     expect(store.current.routeTables.has("9080")).toBe(true);
   });
 });

@@ -14,7 +14,7 @@ import { ListenerSchema } from "#xds/gen/envoy/config/listener/v3/listener_pb.js
 import { RouteConfigurationSchema } from "#xds/gen/envoy/config/route/v3/route_pb.js";
 import { type HostSet, NO_HOSTS, updateHosts } from "../cluster/hosts.ts";
 import type { RouteTable } from "../route/table.ts";
-import type { Cluster, FilterChain, Listener, Snapshot, UpstreamTls } from "../snapshot.ts";
+import type { Cluster, FilterChain, Listener, Snapshot } from "../snapshot.ts";
 import { type DecodedCluster, decodeCluster } from "./decode/cluster.ts";
 import { decodeListener, digest, makeListener } from "./decode/listener.ts";
 import { Problems } from "./decode/problems.ts";
@@ -36,9 +36,18 @@ export interface ResourceUpdate {
   readonly full?: boolean;
 }
 
+export interface RefusedResource {
+  /** Position in the update's `resources`. */
+  readonly index: number;
+  /** As the resource calls itself; its type URL if it does not parse. */
+  readonly name: string;
+  /** Every error with its field's path, joined with "; ". */
+  readonly message: string;
+}
+
 export interface UpdateResult {
-  /** Text for error_detail, one line per error with the resource's name and the field's path; empty = ACK. */
-  readonly errors: readonly string[];
+  /** Empty = ACK. */
+  readonly refused: readonly RefusedResource[];
   readonly warnings: readonly string[];
 }
 
@@ -50,6 +59,14 @@ export class ConfigStore {
   readonly #routes = new Map<string, RouteTable>();
   readonly #wanted = new Map<string, Listener>();
   readonly #live = new Map<string, Listener>();
+  /** What the last snapshot holds: an unchanged resource keeps its object, and costs nothing to publish again. */
+  readonly #clusterForms = new Map<string, Cluster>();
+  readonly #listenerForms = new Map<string, Listener>();
+  readonly #changedClusters = new Set<string>();
+  readonly #changedListeners = new Set<string>();
+  /** EDS service name -> clusters that it fills, and RDS name -> listeners that it routes for. */
+  readonly #clustersOf = new Map<string, Set<string>>();
+  readonly #listenersOf = new Map<string, Set<string>>();
   readonly #waiting = new Map<string, () => void>();
   readonly #overdue = new Set<string>();
   readonly #clock: Clock;
@@ -70,24 +87,16 @@ export class ConfigStore {
     this.#subscribers.push(run);
   }
 
-  /** Names to subscribe to: RDS and EDS. */
-  interest(typeUrl: string): string[] {
-    if (typeUrl === TYPE_URL.endpoints)
-      return [...new Set([...this.#clusters.values()].flatMap((c) => c.cluster.edsServiceName ?? []))];
-    if (typeUrl === TYPE_URL.routes) return [...new Set([...this.#wanted.values()].flatMap(routeNames))];
-    return [];
-  }
-
-  /** Good resources of the update are taken, bad ones keep their last good form. */
+  /** Good resources of the update are taken and published together, bad ones keep their last good form. */
   update(update: ResourceUpdate): UpdateResult {
-    const errors: string[] = [];
+    const refused: RefusedResource[] = [];
     const warnings: string[] = [];
     const names = new Set<string>();
-    for (const any of update.resources) {
+    for (const [index, any] of update.resources.entries()) {
       const problems = new Problems();
       const name = this.#take(update.typeUrl, any, problems);
       names.add(name);
-      errors.push(...problems.errors.map((e) => `${name}: ${e}`));
+      if (problems.errors.length > 0) refused.push({ index, name, message: problems.errors.join("; ") });
       warnings.push(...problems.warnings.map((w) => `${name}: ${w}`));
     }
     const removed = [...(update.removed ?? [])];
@@ -95,7 +104,7 @@ export class ConfigStore {
       removed.push(...this.#namesOf(update.typeUrl).filter((name) => !names.has(name)));
     for (const name of removed) this.#remove(update.typeUrl, name);
     this.#publish();
-    return { errors, warnings };
+    return { refused, warnings };
   }
 
   #take(typeUrl: string, any: Any, problems: Problems): string {
@@ -105,7 +114,10 @@ export class ConfigStore {
           const wire = fromBinary(ClusterSchema, any.value);
           const decoded = decodeCluster(wire, problems);
           if (problems.errors.length === 0) {
+            this.#forgetCluster(wire.name);
             this.#clusters.set(wire.name, { ...decoded, hash: digest(toBinary(ClusterSchema, wire)) });
+            link(this.#clustersOf, decoded.cluster.edsServiceName, wire.name);
+            this.#changedClusters.add(wire.name);
             if (decoded.inline !== null)
               this.#inlineHosts.set(
                 wire.name,
@@ -118,18 +130,27 @@ export class ConfigStore {
         case TYPE_URL.endpoints: {
           const wire: ClusterLoadAssignment = fromBinary(ClusterLoadAssignmentSchema, any.value);
           this.#hosts.set(wire.clusterName, updateHosts(this.#hosts.get(wire.clusterName) ?? NO_HOSTS, wire));
+          touch(this.#changedClusters, this.#clustersOf.get(wire.clusterName));
           return wire.clusterName;
         }
         case TYPE_URL.listener: {
           const wire = fromBinary(ListenerSchema, any.value);
           const listener = decodeListener(wire, problems);
-          if (problems.errors.length === 0) this.#wanted.set(wire.name, listener);
+          if (problems.errors.length === 0) {
+            this.#forgetListener(wire.name);
+            this.#wanted.set(wire.name, listener);
+            for (const route of routeNames(listener)) link(this.#listenersOf, route, wire.name);
+            this.#changedListeners.add(wire.name);
+          }
           return wire.name;
         }
         case TYPE_URL.routes: {
           const wire = fromBinary(RouteConfigurationSchema, any.value);
           const table = decodeRoutes(wire, problems);
-          if (problems.errors.length === 0) this.#routes.set(wire.name, table);
+          if (problems.errors.length === 0) {
+            this.#routes.set(wire.name, table);
+            touch(this.#changedListeners, this.#listenersOf.get(wire.name));
+          }
           return wire.name;
         }
       }
@@ -148,50 +169,86 @@ export class ConfigStore {
 
   #remove(typeUrl: string, name: string): void {
     if (typeUrl === TYPE_URL.cluster) {
+      this.#forgetCluster(name);
       this.#clusters.delete(name);
       this.#inlineHosts.delete(name);
+      this.#clusterForms.delete(name);
     } else if (typeUrl === TYPE_URL.endpoints) {
       for (const host of this.#hosts.get(name)?.hosts ?? []) host.removed = true;
       this.#hosts.delete(name);
-    } else if (typeUrl === TYPE_URL.routes) this.#routes.delete(name);
-    else if (typeUrl === TYPE_URL.listener) {
+      touch(this.#changedClusters, this.#clustersOf.get(name));
+    } else if (typeUrl === TYPE_URL.routes) {
+      this.#routes.delete(name);
+      touch(this.#changedListeners, this.#listenersOf.get(name));
+    } else if (typeUrl === TYPE_URL.listener) {
+      this.#forgetListener(name);
       this.#wanted.delete(name);
       this.#live.delete(name);
+      this.#listenerForms.delete(name);
       this.#waiting.get(name)?.();
       this.#waiting.delete(name);
       this.#overdue.delete(name);
     }
   }
 
+  #forgetCluster(name: string): void {
+    const service = this.#clusters.get(name)?.cluster.edsServiceName;
+    if (service) this.#clustersOf.get(service)?.delete(name);
+  }
+
+  #forgetListener(name: string): void {
+    const listener = this.#wanted.get(name);
+    if (listener !== undefined)
+      for (const route of routeNames(listener)) this.#listenersOf.get(route)?.delete(name);
+  }
+
   #publish(): void {
-    for (const [name, listener] of this.#wanted) {
-      const missing = routeNames(listener).some((route) => !this.#routes.has(route));
-      if (!missing || this.#overdue.has(name)) {
-        this.#live.set(name, listener);
-        this.#waiting.get(name)?.();
-        this.#waiting.delete(name);
-      } else if (!this.#waiting.has(name)) {
-        this.#waiting.set(
-          name,
-          this.#clock.after(this.#warmMs, () => {
-            this.#waiting.delete(name);
-            this.#overdue.add(name);
-            this.#publish();
-          }),
-        );
-      }
+    for (const name of this.#changedListeners) this.#warm(name);
+    for (const name of this.#changedListeners) {
+      const listener = this.#live.get(name);
+      if (listener !== undefined) this.#listenerForms.set(name, this.#withRoutes(listener));
     }
-    const listeners = new Map([...this.#live].map(([name, listener]) => [name, this.#withRoutes(listener)]));
-    const clusters = new Map<string, Cluster>();
-    for (const [name, { cluster, hash }] of this.#clusters) {
+    for (const name of this.#changedClusters) {
+      const decoded = this.#clusters.get(name);
+      if (decoded === undefined) continue;
+      const { cluster, hash } = decoded;
       const hosts =
         (cluster.edsServiceName === null
           ? this.#inlineHosts.get(name)
           : this.#hosts.get(cluster.edsServiceName)) ?? NO_HOSTS;
-      clusters.set(name, { ...cluster, ...hosts, hash });
+      this.#clusterForms.set(name, { ...cluster, ...hosts, hash });
     }
-    this.#snapshot = makeSnapshot(this.#snapshot.version + 1, listeners, clusters, new Map(this.#routes));
+    this.#changedListeners.clear();
+    this.#changedClusters.clear();
+    this.#snapshot = makeSnapshot(
+      this.#snapshot.version + 1,
+      new Map(this.#listenerForms),
+      new Map(this.#clusterForms),
+      new Map(this.#routes),
+    );
     for (const run of this.#subscribers) run(this.#snapshot);
+  }
+
+  /** The newest form of a listener goes live once its routes are here, or the wait is over. */
+  #warm(name: string): void {
+    const listener = this.#wanted.get(name);
+    if (listener === undefined) return;
+    const missing = routeNames(listener).some((route) => !this.#routes.has(route));
+    if (!missing || this.#overdue.has(name)) {
+      this.#live.set(name, listener);
+      this.#waiting.get(name)?.();
+      this.#waiting.delete(name);
+    } else if (!this.#waiting.has(name)) {
+      this.#waiting.set(
+        name,
+        this.#clock.after(this.#warmMs, () => {
+          this.#waiting.delete(name);
+          this.#overdue.add(name);
+          this.#changedListeners.add(name);
+          this.#publish();
+        }),
+      );
+    }
   }
 
   #withRoutes(listener: Listener): Listener {
@@ -214,6 +271,17 @@ export class ConfigStore {
   }
 }
 
+function link(index: Map<string, Set<string>>, key: string | null, name: string): void {
+  if (key === null) return;
+  const names = index.get(key);
+  if (names === undefined) index.set(key, new Set([name]));
+  else names.add(name);
+}
+
+function touch(changed: Set<string>, names: ReadonlySet<string> | undefined): void {
+  for (const name of names ?? []) changed.add(name);
+}
+
 function chainsOf(listener: Listener): readonly FilterChain[] {
   return listener.defaultFilterChain === null
     ? listener.filterChains
@@ -233,19 +301,9 @@ function makeSnapshot(
   routeTables: Map<string, RouteTable>,
 ): Snapshot {
   const byAddress = new Map<string, Listener>();
-  const secretNames = new Set<string>();
-  const secrets = (tls: Pick<UpstreamTls, "certificateSecrets" | "validation"> | null): void => {
-    for (const name of tls?.certificateSecrets ?? []) secretNames.add(name);
-    if (tls?.validation.rootSecret) secretNames.add(tls.validation.rootSecret);
-  };
   for (const listener of listeners.values()) {
     // The virtual listeners take connections in; they are not looked up by where those wanted to go.
     if (!listener.restoresOriginalDst) byAddress.set(`${listener.address}:${listener.port}`, listener);
-    for (const chain of chainsOf(listener)) secrets(chain.tls);
-  }
-  for (const cluster of clusters.values()) {
-    secrets(cluster.transportSocket);
-    for (const match of cluster.transportSocketMatches) secrets(match.tls);
   }
   return {
     version,
@@ -258,6 +316,5 @@ function makeSnapshot(
       null,
     clusters,
     routeTables,
-    secretNames,
   };
 }

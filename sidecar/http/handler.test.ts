@@ -101,8 +101,8 @@ async function start(ports: number[]) {
       ],
     },
   });
-  expect(store.update({ typeUrl: TYPE_URL.cluster, resources: [cluster] }).errors).toEqual([]);
-  expect(store.update({ typeUrl: TYPE_URL.listener, resources: [listener] }).errors).toEqual([]);
+  expect(store.update({ typeUrl: TYPE_URL.cluster, resources: [cluster] }).refused).toEqual([]);
+  expect(store.update({ typeUrl: TYPE_URL.listener, resources: [listener] }).refused).toEqual([]);
   const pools = new Pools();
   const plane = new DataPlane(
     { trustDomain: "cluster.local", secret: () => null, permits: () => true, refused: () => {} },

@@ -4,14 +4,16 @@ import { join } from "node:path";
 import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { Authority } from "#certs/authority/index.ts";
 import { createLogger } from "#lib/log.ts";
-import type { ResourceSet } from "#xds/index.ts";
 import { createAdminServer } from "./admin/server.ts";
 import { addCaService, createAuthenticate } from "./ca/index.ts";
 import { type Config, readConfig } from "./config.ts";
-import { appliedDir, resourcesFor, toWorld } from "./pipeline.ts";
+import { IssueLog } from "./issue-log.ts";
+import { appliedDir, toWorld } from "./pipeline.ts";
 import { AdsServer } from "./serve/ads.ts";
+import { Distributor } from "./serve/distributor.ts";
 import { claimSocket } from "./serve/socket.ts";
 import { watchFiles } from "./sources/file.ts";
+import { LastGood } from "./sources/last-good.ts";
 import { createOtlpServer, TraceStore } from "./traces/index.ts";
 
 const log = createLogger("control-plane");
@@ -24,48 +26,38 @@ async function main(): Promise<void> {
   for (const address of [...config.listen.grpc, config.listen.admin])
     if (address.startsWith("unix:")) await claimSocket(address.slice(5));
   const paths = [...config.paths, appliedDir(config), ...(config.platform ? [config.platform] : [])];
-  const nodes = new Map<string, { ip: string; namespace: string; flavour: "envoy-stock" | "weft" }>();
-  const given = new Map<string, ResourceSet | null>();
-  const source = watchFiles(paths, () => {
-    world = toWorld(source.objects(), config);
-    for (const issue of source.issues()) log.warn(issue.message, { at: `${issue.file}:${issue.line}` });
-    for (const [id, node] of nodes) {
-      try {
-        const set = resourcesFor(world, node, config);
-        if (set === null) continue;
-        given.set(id, set);
-        ads.push(id, set);
-      } catch (error) {
-        // The proxy keeps its last good configuration.
-        log.error((error as Error).message, { proxy: id });
-      }
-    }
-  });
+  const issues = new IssueLog(log.child("policies"));
+  // The sources are read before anything listens: no proxy ever hears of a half-read world.
+  const source = watchFiles(
+    paths,
+    () => {
+      world = toWorld(source.objects(), config, world);
+      distributor.publish();
+      issues.write(source.issues(), world);
+    },
+    {
+      platform: config.platform,
+      named: config.paths,
+      lastGood: new LastGood(join(config.stateDir, "last-good"), (message) => log.warn(message)),
+    },
+  );
   let world = toWorld(source.objects(), config);
+  issues.write(source.issues(), world);
   const authenticate = createAuthenticate({
     publicKeyPem: config.tokenKeys === null ? null : readFileSync(config.tokenKeys, "utf8"),
     trustDomain: config.trustDomain,
   });
+  const distributor = new Distributor({
+    config,
+    world: () => world,
+    push: (nodeId, resources) => ads.push(nodeId, resources),
+    log: log.child("serve"),
+  });
   const ads = new AdsServer({
     ...(config.tokenKeys === null ? {} : { authenticate }),
     log: log.child("ads"),
-    onConnect: (node) => {
-      const [, ip = "", name = ""] = node.id.split("~");
-      const weft = node.metadata?.["WEFT_VERSION"] !== undefined;
-      const known = {
-        ip,
-        namespace: name.split(".").at(-1) ?? "",
-        flavour: weft ? "weft" : "envoy-stock",
-      } as const;
-      nodes.set(node.id, known);
-      const set = resourcesFor(world, known, config);
-      given.set(node.id, set);
-      return set ?? undefined;
-    },
-    onDisconnect: (id) => {
-      nodes.delete(id);
-      given.delete(id);
-    },
+    onConnect: (node) => distributor.connect(node),
+    onDisconnect: (nodeId) => distributor.disconnect(nodeId),
   });
   const server = new Server();
   ads.register(server);
@@ -83,7 +75,8 @@ async function main(): Promise<void> {
     objects: source.objects,
     issues: source.issues,
     proxies: () => ads.status(),
-    resources: () => given,
+    resources: () => distributor.given,
+    failures: () => distributor.failures,
     traces: traces?.store ?? null,
     reload: source.reload,
   });

@@ -1,27 +1,33 @@
 import { join, sep } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { AnySchema } from "@bufbuild/protobuf/wkt";
+import type { ClusterIr, WorkloadIr } from "#ir/index.ts";
+import { Memo } from "#lib/memo.ts";
 import {
   buildWorld,
   endpointsOf,
   type Loaded,
   type MeshSettings,
   resolve,
+  type Workload,
   type World,
 } from "#policies/index.ts";
-import type { PackedResource, ResourceSet } from "#xds/index.ts";
+import { type PackedResource, type ResourceSet, TYPE } from "#xds/index.ts";
 import type { Config } from "./config.ts";
 import { clusterName, type Resource, type WriteContext, write, writeEndpoints } from "./write/index.ts";
 
-/** The map of the control plane: objects -> world -> resolve -> write -> what serve hands to each proxy. Pure. */
-export function toWorld(objects: readonly Loaded[], config: Config): World {
+/**
+ * The map of the control plane: objects -> world -> resolve -> write -> what serve hands to each proxy. Pure; every
+ * result is kept with the objects that it was made from, so that a change costs what it touches.
+ */
+export function toWorld(objects: readonly Loaded[], config: Config, before: World | null = null): World {
   const mesh: MeshSettings = {
     trustDomain: config.trustDomain,
     rootNamespace: config.rootNamespace,
     outboundMode: config.outboundTrafficPolicy,
     clusterDomain: "cluster.local",
   };
-  return buildWorld(overlay(objects, config), mesh);
+  return buildWorld(overlay(objects, config), mesh, before);
 }
 
 /** Where objects from `weft apply` are kept. */
@@ -36,40 +42,100 @@ function overlay(objects: readonly Loaded[], config: Config): readonly Loaded[] 
   return objects.filter((o) => isApplied(o) || o.source.file === config.platform || !applied.has(id(o)));
 }
 
+export interface ProxyNode {
+  readonly ip: string;
+  readonly namespace: string;
+  readonly flavour: WriteContext["flavour"];
+}
+
 /** All resources of the proxy at `ip` in `namespace`; null when the platform knows no such pod. */
-export function resourcesFor(
-  world: World,
-  node: { readonly ip: string; readonly namespace: string; readonly flavour: WriteContext["flavour"] },
-  config: Config,
-): ResourceSet | null {
-  const workload = world.workloads.find((w) => w.ip === node.ip && w.namespace === node.namespace);
+export function resourcesFor(world: World, node: ProxyNode, config: Config): ResourceSet | null {
+  const workload = byAddress
+    .get(world.workloads, "", () => new Map(world.workloads.map((w) => [`${w.namespace}/${w.ip}`, w])))
+    .get(`${node.namespace}/${node.ip}`);
   if (workload === undefined) return null;
   const ir = resolve(world, workload);
-  const context: WriteContext = {
-    flavour: node.flavour,
+  const set = new Map(
+    described.get(ir, node.flavour, () => pack(write(ir, contextOf(config, node.flavour)))),
+  );
+  set.set(TYPE.endpoints, endpointsFor(world, ir));
+  return set;
+}
+const byAddress = new Memo<ReadonlyMap<string, Workload>>();
+/** Clusters, listeners and routes of one IR: untouched by endpoints. */
+const described = new Memo<ReadonlyMap<string, ReadonlyMap<string, PackedResource>>>();
+
+const contexts = new Memo<WriteContext>();
+function contextOf(config: Config, flavour: WriteContext["flavour"]): WriteContext {
+  return contexts.get(config, flavour, () => ({
+    flavour,
     accessLog: config.accessLog,
     traceSampling: config.traceSampling,
     otlpPath: config.listen.otlp?.replace(/^unix:/, "") ?? null,
     trustDomain: config.trustDomain,
-  };
-  const resources = write(ir, context);
-  for (const cluster of ir.clusters) {
-    if (cluster.endpoints.kind !== "eds") continue;
-    resources.push(writeEndpoints(clusterName(cluster), endpointsOf(world, cluster, workload.namespace)));
-  }
-  return pack(resources);
+  }));
 }
 
-function pack(resources: readonly Resource[]): ResourceSet {
+type Endpoints = ReadonlyMap<string, PackedResource>;
+const endpointMaps = new WeakMap<World, WeakMap<readonly ClusterIr[], Endpoints>>();
+const assignments = new Memo<PackedResource>();
+
+/** One map for all proxies that have the same clusters. */
+function endpointsFor(world: World, ir: WorkloadIr): Endpoints {
+  let ofWorld = endpointMaps.get(world);
+  if (ofWorld === undefined) {
+    ofWorld = new WeakMap();
+    endpointMaps.set(world, ofWorld);
+  }
+  let found = ofWorld.get(ir.clusters);
+  if (found === undefined) {
+    const map = new Map<string, PackedResource>();
+    for (const cluster of ir.clusters) {
+      if (cluster.endpoints.kind !== "eds") continue;
+      const name = clusterName(cluster);
+      const endpoints = endpointsOf(world, cluster);
+      map.set(
+        name,
+        assignments.get(endpoints, name, () => packed(writeEndpoints(name, endpoints))),
+      );
+    }
+    found = map;
+    ofWorld.set(ir.clusters, found);
+  }
+  return found;
+}
+
+const packs = new WeakMap<Resource, PackedResource>();
+function packed(r: Resource): PackedResource {
+  let found = packs.get(r);
+  if (found === undefined) {
+    found = new Packed(r);
+    packs.set(r, found);
+  }
+  return found;
+}
+
+/** The Any is made when it is sent: what differs between proxies by a few bytes shares the rest until then. */
+class Packed implements PackedResource {
+  readonly #resource: Resource;
+  readonly name: string;
+  readonly version: string;
+  constructor(r: Resource) {
+    this.#resource = r;
+    this.name = r.name;
+    this.version = r.version;
+  }
+  get any() {
+    return create(AnySchema, { typeUrl: this.#resource.typeUrl, value: this.#resource.bytes });
+  }
+}
+
+function pack(resources: readonly Resource[]): Map<string, Map<string, PackedResource>> {
   const set = new Map<string, Map<string, PackedResource>>();
   for (const r of resources) {
     const byName = set.get(r.typeUrl) ?? new Map<string, PackedResource>();
     set.set(r.typeUrl, byName);
-    byName.set(r.name, {
-      name: r.name,
-      version: r.version,
-      any: create(AnySchema, { typeUrl: r.typeUrl, value: r.bytes }),
-    });
+    byName.set(r.name, packed(r));
   }
   return set;
 }

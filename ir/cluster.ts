@@ -68,8 +68,8 @@ export interface OutlierIr {
 }
 
 export type EndpointSourceIr =
-  /** Endpoints by EDS under the cluster's own name; content from `endpointsOf`. */
-  | { readonly kind: "eds" }
+  /** Endpoints by EDS under the cluster's own name: those of the service that carry all `labels`. */
+  | { readonly kind: "eds"; readonly labels: Readonly<Record<string, string>> }
   | { readonly kind: "static" | "dns" | "dns-round-robin"; readonly endpoints: readonly EndpointIr[] }
   /** The address that was dialled (headless, ServiceEntry resolution NONE). */
   | { readonly kind: "original-destination" };

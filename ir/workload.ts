@@ -30,6 +30,13 @@ export interface InboundPortIr {
   readonly mtls: MtlsMode;
 }
 
+/** TLS that stays closed, routed by server name. */
+export interface TlsRouteIr {
+  readonly sniHosts: readonly string[];
+  readonly destinations: readonly WeightedClusterIr[];
+  readonly source: SourceRef;
+}
+
 /** A service port that is not routed by Host header through a shared port table: raw TCP, TLS, or sniffed. */
 export interface TcpServiceIr {
   readonly host: string;
@@ -39,6 +46,8 @@ export interface TcpServiceIr {
   readonly protocol: "tcp" | "tls" | "auto";
   /** For TLS without address: the SNI names that lead here. */
   readonly sniHosts: readonly string[];
+  /** Of TLS ports, before `sniHosts`: the first that names the server wins. */
+  readonly tlsRoutes: readonly TlsRouteIr[];
   /** Where the bytes go when they are not HTTP. */
   readonly destinations: readonly WeightedClusterIr[];
   /** For `auto`: the table (named host:port) for what turns out to be HTTP. null otherwise. */

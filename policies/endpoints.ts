@@ -1,19 +1,14 @@
-import type { EndpointIr } from "#ir/cluster.ts";
-import type { ClusterRef } from "#ir/route.ts";
-import { ruleFor } from "./destination-rule/resolve.ts";
+import type { ClusterIr, EndpointIr } from "#ir/cluster.ts";
+import { Memo } from "#lib/memo.ts";
 import { selects, type World } from "./world.ts";
 
-/** The endpoints of one cluster as a client of `clientNamespace` sees it; unready ones included. */
-export function endpointsOf(
-  world: World,
-  cluster: ClusterRef,
-  clientNamespace: string,
-): readonly EndpointIr[] {
-  const service = world.services.find((s) => s.host === cluster.host);
-  const all = service?.endpoints.get(cluster.port) ?? [];
-  if (service === undefined || cluster.subset === "") return all;
-  const subset = ruleFor(world, service, clientNamespace)?.spec.subsets?.find(
-    (s) => s.name === cluster.subset,
-  );
-  return subset === undefined ? [] : all.filter((e) => selects(subset.labels ?? {}, e.labels));
+const NONE: readonly EndpointIr[] = [];
+const subsets = new Memo<readonly EndpointIr[]>();
+
+/** The endpoints of an EDS cluster, unready ones included: the same array for as long as they do not change. */
+export function endpointsOf(world: World, cluster: ClusterIr): readonly EndpointIr[] {
+  const all = world.endpoints.get(cluster.host)?.get(cluster.port) ?? NONE;
+  if (cluster.endpoints.kind !== "eds" || cluster.subset === "") return all;
+  const { labels } = cluster.endpoints;
+  return subsets.get(all, JSON.stringify(labels), () => all.filter((e) => selects(labels, e.labels)));
 }

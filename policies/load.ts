@@ -28,9 +28,9 @@ export interface LoadResult {
 }
 
 // A policy file is written by people: above this it is a mistake or an attack on the parser.
-const MAX_BYTES = 4 * 1024 * 1024;
+export const MAX_BYTES = 4 * 1024 * 1024;
 const MAX_ALIASES = 100;
-const MAX_DEPTH_ERRORS = 50;
+const MAX_ISSUES = 50;
 
 const metadataSchema = object(
   { name: required(str), namespace: str, labels, annotations: labels, creationTimestamp: str },
@@ -39,36 +39,107 @@ const metadataSchema = object(
 
 /** Parses YAML (or JSON) text into objects; never throws. An object with an error is left out, the others stand. */
 export function load(text: string, file: string, defaultNamespace = "default"): LoadResult {
-  const objects: Loaded[] = [];
-  const issues: Issue[] = [];
-  const fail = (line: number, code: string, message: string): void => {
-    if (issues.length < MAX_DEPTH_ERRORS)
-      issues.push({ level: "error", code, message, file, line, object: "", path: "" });
+  return new FileLoader(file, defaultNamespace).load(text);
+}
+
+export function tooLarge(file: string): LoadResult {
+  const message = `the file is larger than ${MAX_BYTES} bytes: split it, or take it out of the policies`;
+  return {
+    objects: [],
+    issues: [{ level: "error", code: "too-large", message, file, line: 1, object: "", path: "" }],
   };
-  if (Buffer.byteLength(text) > MAX_BYTES) {
-    fail(1, "too-large", `file is larger than ${MAX_BYTES} bytes; split it`);
-    return { objects, issues };
+}
+
+/** Loads one file again and again: a document that did not change gives the same objects as before. */
+export class FileLoader {
+  readonly #file: string;
+  readonly #namespace: string;
+  #parts: ReadonlyMap<string, LoadResult> = new Map();
+
+  constructor(file: string, defaultNamespace = "default") {
+    this.#file = file;
+    this.#namespace = defaultNamespace;
   }
+
+  load(text: string): LoadResult {
+    if (Buffer.byteLength(text) > MAX_BYTES) return tooLarge(this.#file);
+    return this.#gather(documentsOf(text), ({ text, line }) =>
+      parse(text, line, this.#file, this.#namespace),
+    );
+  }
+
+  /** A List as machines write it: plain JSON, of any size; nobody will look for its lines. */
+  loadList(text: string): LoadResult {
+    let items: unknown;
+    try {
+      items = (JSON.parse(text) as { items?: unknown } | null)?.items;
+    } catch {}
+    if (!Array.isArray(items)) return this.load(text);
+    const documents = items.map((item) => ({ text: JSON.stringify(item), line: 1, item: item as unknown }));
+    return this.#gather(documents, ({ item }) => {
+      const found = new Collected(this.#file, this.#namespace);
+      found.add(item, [], () => 1);
+      return found;
+    });
+  }
+
+  #gather<D extends { text: string; line: number }>(
+    documents: readonly D[],
+    read: (document: D) => LoadResult,
+  ): LoadResult {
+    const parts = new Map<string, LoadResult>();
+    const results = documents.map((document) => {
+      const key = `${document.line}:${document.text}`;
+      const result = this.#parts.get(key) ?? read(document);
+      parts.set(key, result);
+      return result;
+    });
+    this.#parts = parts;
+    return {
+      objects: results.flatMap((r) => r.objects),
+      issues: results.flatMap((r) => r.issues).slice(0, MAX_ISSUES),
+    };
+  }
+}
+
+/** At column 0 "---" begins a document wherever it stands (YAML 1.2, 9.1.2); directives belong to what follows them. */
+function documentsOf(text: string): { text: string; line: number }[] {
+  const starts = /^%/m.test(text) ? [] : [...text.matchAll(/^---(?=\s|$)/gm)].map((m) => m.index);
+  const documents: { text: string; line: number }[] = [];
+  let line = 1;
+  let from = 0;
+  for (const to of [...starts, text.length]) {
+    const part = text.slice(from, to);
+    if (part.trim() !== "") documents.push({ text: part, line });
+    for (let at = part.indexOf("\n"); at >= 0; at = part.indexOf("\n", at + 1)) line++;
+    from = to;
+  }
+  return documents;
+}
+
+function parse(text: string, firstLine: number, file: string, defaultNamespace: string): LoadResult {
+  const found = new Collected(file, defaultNamespace);
   const lines = new LineCounter();
+  const lineAt = (offset: number): number => firstLine - 1 + lines.linePos(offset).line;
   try {
     const documents = parseAllDocuments(text, { version: "1.1", lineCounter: lines, prettyErrors: false });
     for (const document of Array.isArray(documents) ? documents : []) {
       if (document.errors.length > 0) {
-        for (const error of document.errors) fail(lines.linePos(error.pos[0]).line, "yaml", error.message);
+        for (const error of document.errors) found.fail(lineAt(error.pos[0]), "yaml", sayYaml(error.message));
         continue;
       }
       const lineOf = (path: Path): number => {
         for (let n = path.length; n >= 0; n--) {
           const node = n === 0 ? document.contents : document.getIn(path.slice(0, n), true);
-          if (isNode(node) && node.range) return lines.linePos(node.range[0]).line;
+          if (isNode(node) && node.range) return lineAt(node.range[0]);
         }
-        return 1;
+        return firstLine;
       };
       let value: unknown;
       try {
         value = document.toJS({ maxAliasCount: MAX_ALIASES });
       } catch (error) {
-        fail(lineOf([]), "yaml", `${(error as Error).message} (limit ${MAX_ALIASES} aliases)`);
+        found.fail(lineOf([]), "yaml", sayYaml((error as Error).message));
         continue;
       }
       if (value === null || value === undefined) continue;
@@ -78,54 +149,114 @@ export function load(text: string, file: string, defaultNamespace = "default"): 
         value["kind"].endsWith("List") &&
         Array.isArray(value["items"])
       )
-        value["items"].forEach((item, i) => void one(item, ["items", i], lineOf));
-      else one(value, [], lineOf);
+        value["items"].forEach((item, i) => void found.add(item, ["items", i], lineOf));
+      else found.add(value, [], lineOf);
     }
   } catch (error) {
-    fail(1, "yaml", (error as Error).message);
+    found.fail(firstLine, "yaml", sayYaml((error as Error).message));
   }
-  return { objects, issues };
+  return found;
+}
 
-  function one(value: unknown, base: Path, lineOf: (path: Path) => number) {
+function sayYaml(message: string): string {
+  if (message.includes("call stack")) return "the YAML is nested too deeply to be read";
+  if (message.includes("alias count"))
+    return `more than ${MAX_ALIASES} uses of aliases: write the values out`;
+  if (message.includes("keys must be unique"))
+    return "the same key stands twice in one map: remove one of them";
+  return `the YAML is broken: ${message}`;
+}
+
+/** Groups whose kinds are for the mesh; all others are somebody else's business. */
+function isOurs(group: string, kind: string): boolean {
+  return (
+    /(^|\.)istio\.io$/.test(group) || /^gateway\.networking\.(x-)?k8s\.io$/.test(group) || kind === "Ingress"
+  );
+}
+
+const INSTEAD: Readonly<Record<string, string>> = {
+  EnvoyFilter: "it patches Envoy's own configuration, which proxies of this mesh need not have",
+  Ingress: "use a Gateway with a VirtualService or an HTTPRoute",
+  IstioOperator: "this mesh is set up by its own configuration",
+};
+
+class Collected implements LoadResult {
+  readonly objects: Loaded[] = [];
+  readonly issues: Issue[] = [];
+  readonly #file: string;
+  readonly #namespace: string;
+
+  constructor(file: string, defaultNamespace: string) {
+    this.#file = file;
+    this.#namespace = defaultNamespace;
+  }
+
+  fail(line: number, code: string, message: string, object = "", level: Issue["level"] = "error"): void {
+    if (this.issues.length < MAX_ISSUES)
+      this.issues.push({ level, code, message, file: this.#file, line, object, path: "" });
+  }
+
+  add(value: unknown, base: Path, lineOf: (path: Path) => number): void {
     const line = (path: Path): number => lineOf([...base, ...path]);
-    if (!isMap(value) || typeof value["kind"] !== "string" || typeof value["apiVersion"] !== "string")
-      return fail(
-        line([]),
-        "not-an-object",
-        "not a Kubernetes object: it needs the texts apiVersion and kind",
-      );
+    if (!isMap(value) || typeof value["kind"] !== "string" || typeof value["apiVersion"] !== "string") {
+      this.fail(line([]), "not-an-object", "not a Kubernetes object: it needs the texts apiVersion and kind");
+      return;
+    }
     const [version, group] = (value["apiVersion"] as string).split("/").reverse() as [string, string?];
     const kind = value["kind"];
     const key = `${group ?? ""}/${kind}`;
-    if (!Object.hasOwn(KINDS, key))
-      return fail(line(["kind"]), "unknown-kind", `kind ${kind} of ${value["apiVersion"]} is not supported`);
+    if (!Object.hasOwn(KINDS, key)) {
+      const name = isMap(value["metadata"]) ? String(value["metadata"]["name"] ?? "") : "";
+      const label = name === "" ? kind : `${kind} ${name}`;
+      const what = `kind ${kind} of ${value["apiVersion"]}`;
+      if (!isOurs(group ?? "", kind)) {
+        this.fail(
+          line(["kind"]),
+          "foreign-kind",
+          `${what} is not for the mesh: left alone`,
+          label,
+          "warning",
+        );
+        return;
+      }
+      const known = Object.keys(KINDS).filter((k) => k.startsWith(`${group}/`));
+      const why =
+        INSTEAD[kind] ??
+        `known in this group: ${known.map((k) => k.slice(k.indexOf("/") + 1)).join(", ") || "none"}`;
+      this.fail(line(["kind"]), "unknown-kind", `${what} is not supported: ${why}`, label);
+      return;
+    }
     const entry = KINDS[key as KindKey];
-    if (!(entry.versions as readonly string[]).includes(version))
-      return fail(
+    if (!(entry.versions as readonly string[]).includes(version)) {
+      this.fail(
         line(["apiVersion"]),
         "unknown-version",
         `${kind} has no version ${version} (known: ${entry.versions.join(", ")})`,
       );
+      return;
+    }
     let broken = false;
     let who = kind;
     const report = (path: Path, code: string, message: string): void => {
       broken = true;
-      if (issues.length >= MAX_DEPTH_ERRORS) return;
-      issues.push({
+      if (this.issues.length >= MAX_ISSUES) return;
+      this.issues.push({
         level: "error",
         code,
         message,
-        file,
+        file: this.#file,
         line: line(path),
         object: who,
         path: showPath(path),
       });
     };
-    if (!isMap(value["metadata"]))
-      return report(["metadata"], "missing-field", 'field "metadata" is missing');
+    if (!isMap(value["metadata"])) {
+      report(["metadata"], "missing-field", 'field "metadata" is missing');
+      return;
+    }
     const metadata = metadataSchema(value["metadata"], ["metadata"], report);
     if (metadata === undefined || broken) return;
-    const namespace = entry.namespaced ? (metadata.namespace ?? defaultNamespace) : "";
+    const namespace = entry.namespaced ? (metadata.namespace ?? this.#namespace) : "";
     who = namespace === "" ? `${kind} ${metadata.name}` : `${kind} ${namespace}/${metadata.name}`;
     const flat = WITHOUT_SPEC.has(key);
     const spec = entry.spec(flat ? value : (value["spec"] ?? {}), flat ? [] : ["spec"], report);
@@ -136,9 +267,17 @@ export function load(text: string, file: string, defaultNamespace = "default"): 
         if (!["apiVersion", "kind", "metadata", "spec", "status"].includes(field))
           report([field], "unknown-field", `unknown field "${field}"`);
     if (broken || spec === undefined) return;
-    objects.push({
+    this.objects.push({
       key: key as KindKey,
-      source: { file, line: line([]), group: group ?? "", version, kind, namespace, name: metadata.name },
+      source: {
+        file: this.#file,
+        line: line([]),
+        group: group ?? "",
+        version,
+        kind,
+        namespace,
+        name: metadata.name,
+      },
       name: metadata.name,
       namespace,
       labels: metadata.labels ?? {},

@@ -71,8 +71,8 @@ spec:
     { name: "end-user", match: { kind: "exact", value: "jason" } },
   ]);
   expect(routes[1]?.action).toMatchObject({ destinations: [{ weight: 90 }, { weight: 10 }] });
-  const cluster = { host: "reviews.default.svc.cluster.local", port: 9080, subset: "v2" };
-  expect(endpointsOf(w, cluster, "default").map((e) => e.address)).toEqual(["10.244.0.2"]);
+  const cluster = of(text).clusters.find((c) => c.subset === "v2")!;
+  expect(endpointsOf(w, cluster).map((e) => e.address)).toEqual(["10.244.0.2"]);
 });
 
 test("PeerAuthentication: workload over namespace over mesh; authorization scoped by selector", () => {
@@ -102,13 +102,13 @@ spec: {selector: {matchLabels: {app: reviews}}}
 
 test("errors name file, line, object and field", () => {
   const { objects, issues } = load(
-    "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}\nspec:\n  hosts: [a]\n  tls: []\n  htpp: []\n",
+    "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}\nspec:\n  hosts: [a]\n  http: [{mirrors: [], redirect: {}}]\n  htpp: []\n",
     "x.yaml",
   );
   expect(objects).toEqual([]);
   expect(issues.map((i) => [i.code, i.line, i.object, i.path])).toEqual([
-    ["unsupported-field", 6, "VirtualService default/a", "spec.tls"],
     ["unknown-field", 7, "VirtualService default/a", "spec.htpp"],
+    ["unsupported-field", 6, "VirtualService default/a", "spec.http[0].mirrors"],
   ]);
 });
 
@@ -137,7 +137,10 @@ test("bad input: broken YAML, alias bomb, unknown kind, bad regex: an error each
   const codes = (text: string) => load(text, "x.yaml").issues.map((i) => i.code);
   expect(codes("a: [")).toContain("yaml");
   expect(codes(`a: &a [1,1]\nb: &b [${"*a,".repeat(60)}]\nc: [${"*b,".repeat(60)}]`)).toEqual(["yaml"]);
-  expect(codes("apiVersion: v1\nkind: Gizmo\nmetadata: {name: a}")).toEqual(["unknown-kind"]);
+  expect(codes("apiVersion: v1\nkind: Gizmo\nmetadata: {name: a}")).toEqual(["foreign-kind"]);
+  expect(codes("apiVersion: networking.istio.io/v1\nkind: Gizmo\nmetadata: {name: a}")).toEqual([
+    "unknown-kind",
+  ]);
   expect(codes("42")).toEqual(["not-an-object"]);
   const vs =
     "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}\nspec: {hosts: [a], http: [";

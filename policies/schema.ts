@@ -105,6 +105,15 @@ export function check<T>(schema: Schema<T>, test: (value: T) => string | null): 
     return value;
   };
 }
+/** A DNS name of RFC 1123 labels, an IP address, or a pattern ("*" or "*.suffix"). */
+export function isHost(text: string): boolean {
+  if (text === "*" || /^[0-9a-f:.]*:[0-9a-f:.]*$/i.test(text)) return true;
+  const name = text.startsWith("*.") ? text.slice(2) : text;
+  return name.length <= 253 && name.split(".").every((l) => /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/i.test(l));
+}
+export const NOT_A_HOST =
+  'must be a DNS name: labels of letters, digits and "-", each at most 63 characters, or "*.suffix"';
+
 export function isMap(v: unknown): v is Record<string, unknown> {
   return typeof v === "object" && v !== null && !Array.isArray(v) && !(v instanceof Date);
 }

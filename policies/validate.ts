@@ -21,13 +21,14 @@ export function validate(world: World): Issue[] {
     });
   };
   const place = (o: Loaded): string => `${o.namespace}/${o.name} (${o.source.file}:${o.source.line})`;
-  const seen = new Map<string, Loaded>();
-  for (const o of world.objects) {
-    const id = `${o.key} ${o.namespace}/${o.name}`;
-    const first = seen.get(id);
-    if (first) say("error", "duplicate", o, ["metadata", "name"], `already defined at ${place(first)}`);
-    else seen.set(id, o);
-  }
+  for (const { object, first } of world.duplicates)
+    say(
+      "error",
+      "duplicate",
+      object,
+      ["metadata", "name"],
+      `already defined at ${place(first)}, which counts: remove or rename one of them`,
+    );
   const services = objectsOf(world, "networking.istio.io/VirtualService");
   const rules = objectsOf(world, "networking.istio.io/DestinationRule");
   const hosts = new Map<string, Loaded>();

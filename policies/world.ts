@@ -1,6 +1,7 @@
 import type { EndpointIr, Protocol } from "#ir/cluster.ts";
 import type { SourceRef } from "#ir/source.ts";
 import type { InterceptionIr } from "#ir/workload.ts";
+import { Memo } from "#lib/memo.ts";
 import type { KindKey } from "./kinds.ts";
 import { isKind, type Loaded } from "./load.ts";
 
@@ -39,9 +40,13 @@ export interface Service {
   readonly selector: Readonly<Record<string, string>> | null;
   readonly resolution: "eds" | "static" | "dns" | "dns-round-robin" | "none";
   readonly external: boolean;
+  /** Namespaces whose clients see it; undefined = all. */
+  readonly exportTo: readonly string[] | undefined;
   readonly sans: readonly string[];
-  /** By service port number; unready pods are in it with ready = false. */
-  readonly endpoints: ReadonlyMap<number, readonly EndpointIr[]>;
+  /** By port number: the SPIFFE ids behind it, ready or not, so that a flapping probe changes no TLS setting. */
+  readonly identities: Readonly<Record<number, readonly string[]>>;
+  /** By port number: endpoints that the object itself lists (resolution static and dns). */
+  readonly inline: Readonly<Record<number, readonly EndpointIr[]>>;
   readonly source: SourceRef;
 }
 
@@ -59,28 +64,49 @@ export interface Workload {
   readonly source: SourceRef;
 }
 
-export interface World {
+/**
+ * What policies are resolved against. It stays the same object for as long as only endpoints change, so it is the
+ * cache key of everything that is made from it: who gets one of these sees no pods.
+ */
+export interface PolicyWorld {
   readonly mesh: MeshSettings;
   /** In order of age, then file order: the first host wins. */
   readonly services: readonly Service[];
-  readonly workloads: readonly Workload[];
+  /** Of the kinds that resolving reads. */
   readonly objects: readonly Loaded[];
 }
 
+export interface World {
+  readonly mesh: MeshSettings;
+  readonly services: readonly Service[];
+  readonly policy: PolicyWorld;
+  /** Host -> service port -> endpoints; unready pods are in it with ready = false. */
+  readonly endpoints: ReadonlyMap<string, ReadonlyMap<number, readonly EndpointIr[]>>;
+  readonly workloads: readonly Workload[];
+  readonly objects: readonly Loaded[];
+  /** Objects that an earlier one of the same kind and name hides. */
+  readonly duplicates: readonly { readonly object: Loaded; readonly first: Loaded }[];
+}
+
+const byKind = new Memo<readonly Loaded[]>();
 /** All objects of one kind, oldest first (file order breaks ties): Istio's order of precedence. */
 export function objectsOf<K extends KindKey>(
   world: { objects: readonly Loaded[] },
   key: K,
 ): readonly Loaded<K>[] {
-  const found = world.objects.filter((o): o is Loaded<K> => isKind(o, key));
-  return found.sort((a, b) => (a.created < b.created ? -1 : a.created > b.created ? 1 : 0));
+  return byKind.get(world.objects, key, () =>
+    world.objects
+      .filter((o) => isKind(o, key))
+      .sort((a, b) => (a.created < b.created ? -1 : a.created > b.created ? 1 : 0)),
+  ) as readonly Loaded<K>[];
 }
 
 export function selects(
   selector: Readonly<Record<string, string>>,
   labels: Readonly<Record<string, string>>,
 ): boolean {
-  return Object.entries(selector).every(([k, v]) => labels[k] === v);
+  for (const key in selector) if (labels[key] !== selector[key]) return false;
+  return true;
 }
 
 const PREFIXES: Readonly<Record<string, Protocol>> = {
@@ -112,74 +138,6 @@ export function spiffeId(mesh: MeshSettings, namespace: string, account: string)
   return `spiffe://${mesh.trustDomain}/ns/${namespace}/sa/${account}`;
 }
 
-/** Objects -> World. Pure; the objects have been validated one by one by `load`. */
-export function buildWorld(objects: readonly Loaded[], mesh: MeshSettings = DEFAULT_MESH): World {
-  const all = { objects };
-  const workloads = objectsOf(all, "/Pod").flatMap((pod): Workload[] => workloadOf(pod));
-  const vips = new Map(
-    objectsOf(all, "networking.k8s.io/IPAddress").map((ip) => [
-      `${ip.spec.parentRef.namespace ?? "default"}/${ip.spec.parentRef.name}`,
-      ip.name,
-    ]),
-  );
-  const services = [
-    ...objectsOf(all, "/Service").map((s) => kubernetesService(s, vips, workloads, all, mesh)),
-    ...objectsOf(all, "networking.istio.io/ServiceEntry").flatMap((e) => entryServices(e, mesh)),
-  ];
-  return { mesh, services, workloads, objects };
-}
-
-function workloadOf(pod: Loaded<"/Pod">): Workload[] {
-  const ip = pod.status?.podIP;
-  if (ip === undefined || ip === "") return [];
-  const owner = (pod.raw["metadata"] as { ownerReferences?: { kind?: string; name?: string }[] })
-    .ownerReferences?.[0];
-  const ownerName = owner?.kind === "ReplicaSet" ? owner.name?.replace(/-[^-]+$/, "") : owner?.name;
-  const explicit = pod.annotations["weft.dev/mode"] === "explicit";
-  return [
-    {
-      pod: pod.name,
-      name: ownerName ?? pod.name,
-      namespace: pod.namespace,
-      ip,
-      serviceAccount: pod.spec.serviceAccountName ?? "default",
-      labels: pod.labels,
-      ports: pod.spec.containers.flatMap((c) =>
-        (c.ports ?? [])
-          .filter((p) => (p.protocol ?? "TCP") === "TCP")
-          .map((p) => ({ name: p.name ?? "", port: p.containerPort })),
-      ),
-      ready: (pod.status?.conditions ?? []).some((c) => c.type === "Ready" && c.status === "True"),
-      interception: explicit
-        ? {
-            kind: "explicit",
-            appAddress: pod.annotations["weft.dev/app-address"] ?? "127.0.0.1",
-            servicePrefix: pod.annotations["weft.dev/service-prefix"] ?? "127.0",
-          }
-        : { kind: "transparent" },
-      source: pod.source,
-    },
-  ];
-}
-
-function endpoint(w: Workload, port: number, mesh: MeshSettings): EndpointIr {
-  return {
-    address: w.ip,
-    port,
-    weight: 1,
-    meshTls: w.labels["security.istio.io/tlsMode"] === "istio",
-    ready: w.ready,
-    labels: w.labels,
-    workload: {
-      name: w.name,
-      namespace: w.namespace,
-      canonicalName: w.labels["service.istio.io/canonical-name"] ?? w.labels["app"] ?? w.name,
-      canonicalRevision: w.labels["service.istio.io/canonical-revision"] ?? w.labels["version"] ?? "latest",
-      identity: spiffeId(mesh, w.namespace, w.serviceAccount),
-    },
-  };
-}
-
 /** The container port that a service port leads to on this pod; null if a named port is missing there. */
 export function targetPortOf(port: ServicePort, workload: Workload): number | null {
   if (typeof port.targetPort === "string")
@@ -187,122 +145,8 @@ export function targetPortOf(port: ServicePort, workload: Workload): number | nu
   return port.targetPort ?? port.number;
 }
 
-function kubernetesService(
-  s: Loaded<"/Service">,
-  vips: ReadonlyMap<string, string>,
-  workloads: readonly Workload[],
-  all: { objects: readonly Loaded[] },
-  mesh: MeshSettings,
-): Service {
-  const ports = (s.spec.ports ?? [])
-    .filter((p) => (p.protocol ?? "TCP") === "TCP" && p.port !== undefined)
-    .map((p) => ({
-      name: p.name ?? "",
-      number: p.port!,
-      targetPort: p.targetPort ?? null,
-      protocol: protocolOf(p.name, p.appProtocol),
-    }));
-  const selector = s.spec.selector ?? null;
-  const members = workloads.filter(
-    (w) => selector !== null && w.namespace === s.namespace && selects(selector, w.labels),
-  );
-  const slices = objectsOf(all, "discovery.k8s.io/EndpointSlice").filter(
-    (e) => e.namespace === s.namespace && e.labels["kubernetes.io/service-name"] === s.name,
-  );
-  const endpoints = new Map<number, EndpointIr[]>();
-  for (const p of ports) {
-    const found: EndpointIr[] = [];
-    for (const w of members) {
-      const target = targetPortOf(p, w);
-      if (target !== null) found.push(endpoint(w, target, mesh));
-    }
-    for (const slice of slices) {
-      const target = (slice.spec.ports ?? []).find((q) => (q.name ?? "") === p.name)?.port ?? null;
-      if (target === null) continue;
-      for (const e of slice.spec.endpoints ?? [])
-        for (const address of e.addresses)
-          found.push({
-            address,
-            port: target,
-            weight: 1,
-            meshTls: false,
-            ready: e.conditions?.ready ?? true,
-            labels: {},
-            workload: null,
-          });
-    }
-    endpoints.set(p.number, found);
-  }
-  const headless = s.spec.clusterIP === "None";
-  const given = [s.spec.clusterIP, ...(s.spec.clusterIPs ?? []), vips.get(`${s.namespace}/${s.name}`)];
-  return {
-    kind: "kubernetes",
-    host: `${s.name}.${s.namespace}.svc.${mesh.clusterDomain}`,
-    name: s.name,
-    namespace: s.namespace,
-    addresses: headless
-      ? []
-      : [...new Set(given.filter((a): a is string => a !== undefined && a !== "" && a !== "None"))],
-    headless,
-    ports,
-    selector,
-    resolution: "eds",
-    external: false,
-    sans: [],
-    endpoints,
-    source: s.source,
-  };
-}
-
-function entryServices(e: Loaded<"networking.istio.io/ServiceEntry">, mesh: MeshSettings): Service[] {
-  const resolution = (
-    { STATIC: "static", DNS: "dns", DNS_ROUND_ROBIN: "dns-round-robin", NONE: "none" } as const
-  )[e.spec.resolution ?? "NONE"];
-  const ports = e.spec.ports.map((p) => ({
-    name: p.name ?? "",
-    number: p.number,
-    targetPort: p.targetPort ?? null,
-    protocol: protocolOf(p.protocol ?? p.name, undefined),
-  }));
-  return e.spec.hosts.map((host) => ({
-    kind: "entry",
-    host,
-    name: e.name,
-    namespace: e.namespace,
-    addresses: e.spec.addresses ?? [],
-    headless: false,
-    ports,
-    selector: null,
-    resolution,
-    external: e.spec.location !== "MESH_INTERNAL",
-    sans: e.spec.subjectAltNames ?? [],
-    endpoints: new Map(
-      ports.map((p) => {
-        // A DNS entry without endpoints resolves its own host.
-        const given = e.spec.endpoints ?? (resolution.startsWith("dns") ? [{ address: host }] : []);
-        return [
-          p.number,
-          given.map((x: { address: string } & Partial<NonNullable<typeof e.spec.endpoints>[number]>) => ({
-            address: x.address,
-            port: x.ports?.[p.name] ?? (typeof p.targetPort === "number" ? p.targetPort : p.number),
-            weight: x.weight ?? 1,
-            meshTls: x.labels?.["security.istio.io/tlsMode"] === "istio",
-            ready: true,
-            labels: x.labels ?? {},
-            workload:
-              x.serviceAccount === undefined
-                ? null
-                : {
-                    name: e.name,
-                    namespace: e.namespace,
-                    canonicalName: e.name,
-                    canonicalRevision: "latest",
-                    identity: spiffeId(mesh, e.namespace, x.serviceAccount),
-                  },
-          })),
-        ];
-      }),
-    ),
-    source: e.source,
-  }));
+/** exportTo: "." = its own namespace, "*" = all, "~" = none; absent = all. */
+export function isExported(to: readonly string[] | undefined, owner: string, namespace: string): boolean {
+  if (to === undefined || to.length === 0) return true;
+  return to.some((t) => t === "*" || t === namespace || (t === "." && owner === namespace));
 }

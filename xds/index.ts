@@ -8,7 +8,7 @@ export {
   type Update,
 } from "./client/state.ts";
 export { toGrpc } from "./grpc.ts";
-export { hashBytes, hashVersions } from "./hash.ts";
+export { hashBytes } from "./hash.ts";
 export * from "./resource-names.ts";
 export { DeltaStream } from "./server/delta.ts";
 export { SotwStream } from "./server/sotw.ts";

@@ -78,6 +78,7 @@ beforeEach(async () => {
         types: { t: { sent: "1", acked: "", nack: "no" } as never },
       },
     ],
+    failures: () => new Map(),
     resources: () => new Map([[NODE, resourcesFor(world, node, config)]]),
     traces,
     reload: source.reload,

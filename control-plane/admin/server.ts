@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { createServer, type IncomingMessage, type Server } from "node:http";
 import { toJson } from "@bufbuild/protobuf";
 import { AnySchema } from "@bufbuild/protobuf/wkt";
+import { Memo } from "#lib/memo.ts";
 import { type Issue, type Loaded, validate, type World } from "#policies/index.ts";
 import type { ResourceSet } from "#xds/index.ts";
 import type { Config } from "../config.ts";
@@ -34,6 +35,8 @@ export interface AdminOptions {
   readonly proxies: () => readonly ProxyStatus[];
   /** What connected proxies were last given, by node id. */
   readonly resources: () => ReadonlyMap<string, ResourceSet | null>;
+  /** Proxies that nothing could be made for, by node id, and why. */
+  readonly failures: () => ReadonlyMap<string, string>;
   /** Null: this control plane receives no spans. */
   readonly traces: TraceStore | null;
   /** Reads the sources again, now. */
@@ -170,13 +173,24 @@ function worldOf(options: AdminOptions): WorldAnswer {
   for (const { source } of world.objects) counts[source.kind] = (counts[source.kind] ?? 0) + 1;
   const issues = [...options.issues(), ...validate(world)];
   const of = (level: Issue["level"]) => issues.filter((i) => i.level === level).map(sayIssue);
-  return { version: versionOf(world), counts, errors: of("error"), warnings: of("warning") };
+  const failures = [...options.failures()].map(
+    ([node, reason]) => `proxy ${node.split("~")[2] ?? node} keeps its former configuration: ${reason}`,
+  );
+  return {
+    version: versionOf(world),
+    counts,
+    errors: [...of("error"), ...failures],
+    warnings: of("warning"),
+  };
 }
 
+const versions = new Memo<string>();
 function versionOf(world: World): string {
-  const hash = createHash("sha256");
-  for (const o of world.objects) hash.update(JSON.stringify(o.raw));
-  return hash.digest("hex").slice(0, 16);
+  return versions.get(world, "", () => {
+    const hash = createHash("sha256");
+    for (const o of world.objects) hash.update(JSON.stringify(o.raw));
+    return hash.digest("hex").slice(0, 16);
+  });
 }
 
 function list(options: AdminOptions, query: URLSearchParams): ObjectsAnswer {

@@ -19,7 +19,7 @@ export function workloads(world: World): WorkloadsAnswer {
         ready: w.ready,
         servicePrefix: w.interception.kind === "explicit" ? w.interception.servicePrefix : null,
         inbound: ir.inbound.map(({ port, servicePort, protocol, mtls }) => {
-          const { source } = explainMtls(world, w, port);
+          const { source } = explainMtls(world.policy, w, port);
           return { port, servicePort, protocol, mtls, mtlsSource: source === null ? null : at(source) };
         }),
         authorization: (

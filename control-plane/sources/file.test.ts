@@ -37,11 +37,7 @@ test("a file that is being written in place keeps its last good objects until it
   const file = join(dir, "a.yaml");
   writeFileSync(file, account("one"));
   let now = 0;
-  source = watchFiles(
-    [file],
-    () => {},
-    () => now,
-  );
+  source = watchFiles([file], () => {}, { now: () => now });
   writeFileSync(file, "");
   now = statSync(file).mtimeMs + 1;
   source.reload();

@@ -1,6 +1,14 @@
 import { type FSWatcher, readdirSync, readFileSync, statSync, watch } from "node:fs";
 import { dirname, join } from "node:path";
-import { type Issue, type Loaded, load } from "#policies/index.ts";
+import {
+  FileLoader,
+  type Issue,
+  type Loaded,
+  type LoadResult,
+  MAX_BYTES,
+  tooLarge,
+} from "#policies/index.ts";
+import type { LastGood } from "./last-good.ts";
 
 export interface FileSource {
   /** Objects of all files, in path order; a broken file contributes its last good objects. */
@@ -9,6 +17,16 @@ export interface FileSource {
   /** Looks at the files now; `changed` runs before it returns if they differ. */
   readonly reload: () => void;
   readonly close: () => void;
+}
+
+export interface FileSourceOptions {
+  readonly now?: () => number;
+  /** A file that the platform writes: a List in JSON, of any size. */
+  readonly platform?: string | null;
+  /** Paths that the user named: one that is not there is worth a word. */
+  readonly named?: readonly string[];
+  /** Where good versions survive a restart. */
+  readonly lastGood?: LastGood;
 }
 
 const BURST_MS = 50;
@@ -20,24 +38,54 @@ const POLL_MS = 500;
 export function watchFiles(
   paths: readonly string[],
   changed: () => void,
-  now: () => number = Date.now,
+  options: FileSourceOptions = {},
 ): FileSource {
+  const now = options.now ?? Date.now;
+  const platform = options.platform ?? null;
   const good = new Map<string, readonly Loaded[]>();
   const issues = new Map<string, readonly Issue[]>();
   const stamps = new Map<string, string>();
+  const loaders = new Map<string, FileLoader>();
+
+  const read = (file: string, size: bigint): LoadResult => {
+    const loader = loaders.get(file) ?? new FileLoader(file);
+    loaders.set(file, loader);
+    if (file === platform) return loader.loadList(readFileSync(file, "utf8"));
+    if (size > MAX_BYTES) return tooLarge(file);
+    const text = readFileSync(file, "utf8");
+    const result = loader.load(text);
+    if (!isBroken(result)) options.lastGood?.keep(file, text);
+    return result;
+  };
+  const take = (file: string, result: LoadResult): void => {
+    if (!isBroken(result)) {
+      good.set(file, result.objects);
+      issues.set(file, result.issues);
+      return;
+    }
+    if (!good.has(file)) {
+      // The version of before a restart; without one, what can be read of this file.
+      const kept = options.lastGood?.find(file) ?? null;
+      good.set(file, kept?.objects ?? result.objects);
+    }
+    issues.set(file, result.issues);
+  };
 
   const scan = (): boolean => {
     const files = paths.flatMap(list);
+    const present = new Set(files);
     let different = false;
     for (const file of stamps.keys()) {
-      if (files.includes(file)) continue;
-      for (const map of [stamps, good, issues]) map.delete(file);
+      if (present.has(file)) continue;
+      for (const map of [stamps, good, issues, loaders]) map.delete(file);
+      options.lastGood?.forget(file);
       different = true;
     }
     for (const file of files) {
+      let stamp = "";
       try {
         const s = statSync(file, { bigint: true });
-        const stamp = `${s.mtimeNs}:${s.size}:${s.ino}`;
+        stamp = `${s.mtimeNs}:${s.size}:${s.ino}`;
         const before = stamps.get(file);
         if (before === stamp) continue;
         // The same inode is being written in place, maybe still empty; a file renamed into place is whole.
@@ -45,15 +93,17 @@ export function watchFiles(
           again = true;
           continue;
         }
-        const result = load(readFileSync(file, "utf8"), file);
-        stamps.set(file, stamp);
-        issues.set(file, result.issues);
-        if (!result.issues.some((i) => i.level === "error") || !good.has(file))
-          good.set(file, result.objects);
-        different = true;
-      } catch {
-        // Gone or unreadable between listing and reading: the next scan sees what became of it.
+        take(file, read(file, s.size));
+      } catch (error) {
+        const { code, message } = error as NodeJS.ErrnoException;
+        // Gone between listing and reading: the next scan sees what became of it.
+        if (code === "ENOENT") continue;
+        stamp ||= String(code);
+        if (stamps.get(file) === stamp) continue;
+        take(file, unreadable(file, message));
       }
+      stamps.set(file, stamp);
+      different = true;
     }
     return different;
   };
@@ -106,7 +156,7 @@ export function watchFiles(
     [...map.keys()].sort().flatMap((f) => map.get(f) ?? []);
   return {
     objects: () => inOrder(good),
-    issues: () => inOrder(issues),
+    issues: () => [...(options.named ?? []).flatMap(missing), ...inOrder(issues)],
     reload: () => {
       if (scan()) changed();
     },
@@ -116,6 +166,28 @@ export function watchFiles(
       for (const watcher of watchers.values()) watcher.close();
     },
   };
+}
+
+function isBroken(result: LoadResult): boolean {
+  return result.issues.some((i) => i.level === "error");
+}
+
+function unreadable(file: string, message: string): LoadResult {
+  const issue = { level: "error", code: "unreadable", file, line: 1, object: "", path: "" } as const;
+  return { objects: [], issues: [{ ...issue, message: `the file cannot be read: ${message}` }] };
+}
+
+function missing(path: string): Issue[] {
+  if (statSync(path, { throwIfNoEntry: false }) !== undefined) return [];
+  const issue = {
+    level: "warning",
+    code: "missing-path",
+    file: path,
+    line: 1,
+    object: "",
+    path: "",
+  } as const;
+  return [{ ...issue, message: "there is no such file or folder (yet); it is watched for" }];
 }
 
 /** The folder of a file, or a folder and all below it; nothing for what does not exist. */

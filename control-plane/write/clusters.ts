@@ -1,4 +1,5 @@
 import type { ClusterIr, UpstreamTlsIr, WorkloadIr } from "#ir/index.ts";
+import { Memo } from "#lib/memo.ts";
 import { ClusterSchema } from "#xds/gen/envoy/config/cluster/v3/cluster_pb.js";
 import { RawBufferSchema } from "#xds/gen/envoy/extensions/transport_sockets/raw_buffer/v3/raw_buffer_pb.js";
 import { UpstreamTlsContextSchema } from "#xds/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.js";
@@ -9,6 +10,8 @@ import {
   any,
   compact,
   duration,
+  encode,
+  extended,
   extension,
   type Json,
   type Resource,
@@ -24,8 +27,7 @@ const HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
 export function writeClusters(ir: WorkloadIr, context: WriteContext): Resource[] {
   const source = ir.interception.kind === "transparent" ? ir.ip : null;
-  const bodies = [
-    ...ir.clusters.map((c) => outboundCluster(c, source)),
+  const bodies: Json[] = [
     { name: "BlackHoleCluster", type: "STATIC", connect_timeout: "10s" },
     passthrough("PassthroughCluster", source),
   ];
@@ -36,7 +38,21 @@ export function writeClusters(ir: WorkloadIr, context: WriteContext): Resource[]
       bodies.push(passthrough("InboundPassthroughCluster", INBOUND_SOURCE));
   }
   if (context.otlpPath !== null) bodies.push(tracingCluster(context.otlpPath));
-  return bodies.map((b) => resource(ClusterSchema, b.name as string, { alt_stat_name: `${b.name};`, ...b }));
+  const bound = source === null ? null : encode(ClusterSchema, bind(source));
+  return [
+    ...ir.clusters.map((c) => {
+      const shared = outbound.get(c, "", () => clusterResource(outboundCluster(c)));
+      return bound === null ? shared : extended(shared, bound, source!);
+    }),
+    ...bodies.map(clusterResource),
+  ];
+}
+
+/** Proxies that share a cluster of the IR share its bytes; their own source address is appended. */
+const outbound = new Memo<Resource>();
+
+function clusterResource(body: Json): Resource {
+  return resource(ClusterSchema, body.name as string, { alt_stat_name: `${body.name};`, ...body });
 }
 
 function tracingCluster(path: string): Json {
@@ -102,7 +118,7 @@ function inboundCluster(port: number, ir: WorkloadIr): Json {
   };
 }
 
-function outboundCluster(c: ClusterIr, source: string | null): Json {
+function outboundCluster(c: ClusterIr): Json {
   const name = clusterName(c);
   const pool = c.pool;
   const keepalive = pool?.keepalive ?? null;
@@ -127,7 +143,6 @@ function outboundCluster(c: ClusterIr, source: string | null): Json {
         }),
     ...protocolOptions(pool?.upgradeToHttp2 ? "http2" : c.protocol, pool, c.tls),
     ...transport(c.tls, alpn(c)),
-    ...bind(source),
     metadata: metadata(c),
   };
 }

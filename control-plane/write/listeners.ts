@@ -1,12 +1,14 @@
 import type {
   GatewayListenerIr,
   InboundPortIr,
+  InterceptionIr,
   MtlsMode,
   Protocol,
   TcpServiceIr,
   WeightedClusterIr,
   WorkloadIr,
 } from "#ir/index.ts";
+import { Memo } from "#lib/memo.ts";
 import { ListenerSchema } from "#xds/gen/envoy/config/listener/v3/listener_pb.js";
 import { HttpInspectorSchema } from "#xds/gen/envoy/extensions/filters/listener/http_inspector/v3/http_inspector_pb.js";
 import { OriginalDstSchema } from "#xds/gen/envoy/extensions/filters/listener/original_dst/v3/original_dst_pb.js";
@@ -18,6 +20,7 @@ import { accessLog, httpManager } from "./http-manager.ts";
 import { extension, type Json, type Resource, resource, socketAddress } from "./resource.ts";
 import { gatewayTableName } from "./routes.ts";
 import { gatewayTls, inboundTls } from "./tls.ts";
+import { serviceName } from "./tracing.ts";
 
 const OUTBOUND_PORT = 15001;
 const INBOUND_PORT = 15006;
@@ -29,16 +32,20 @@ const tlsInspector = extension("envoy.filters.listener.tls_inspector", TlsInspec
 const httpInspector = extension("envoy.filters.listener.http_inspector", HttpInspectorSchema);
 
 export function writeListeners(ir: WorkloadIr, context: WriteContext): Resource[] {
-  const listeners = ir.kind === "gateway" ? gatewayListeners(ir, context) : sidecarListeners(ir, context);
-  return listeners.map((l) => resource(ListenerSchema, l.name as string, l));
+  const own = ir.kind === "gateway" ? gatewayListeners(ir, context) : sidecarListeners(ir, context);
+  return [...own.map(listenerResource), ...serviceListeners(ir, context)];
+}
+
+function listenerResource(listener: Json): Resource {
+  return resource(ListenerSchema, listener.name as string, listener);
 }
 
 function sidecarListeners(ir: WorkloadIr, context: WriteContext): Json[] {
   const { interception } = ir;
   if (interception.kind === "transparent") {
-    return [...transparentOutbound(ir, context), virtualOutbound(ir, context), virtualInbound(ir, context)];
+    return [...httpPorts(ir, context), virtualOutbound(ir, context), virtualInbound(ir, context)];
   }
-  const at = (address: string) => `${interception.servicePrefix}.${address.split(".").slice(2).join(".")}`;
+  const at = (address: string) => explicitAddress(interception, address);
   const outbound = (address: string, port: number, filters: Json[]): Json => ({
     name: `${address}_${port}`,
     address: socketAddress(address, port),
@@ -50,9 +57,6 @@ function sidecarListeners(ir: WorkloadIr, context: WriteContext): Json[] {
       s.addresses.map((a) =>
         outbound(at(a), s.port, [httpOut(context, ir, `0.0.0.0_${s.port}`, String(s.port))]),
       ),
-    ),
-    ...ir.tcpServices.flatMap((s) =>
-      s.addresses.filter((a) => !a.includes("/")).map((a) => ({ ...tcpService(s, at(a), ir, context) })),
     ),
     outbound(`${interception.servicePrefix}.0.1`, OUTBOUND_PORT, [
       httpOut(context, ir, "http_proxy", "http_proxy", true),
@@ -98,8 +102,8 @@ function anyAddress(ir: WorkloadIr): string {
   return ir.outboundMode === "ALLOW_ANY" ? "PassthroughCluster" : "BlackHoleCluster";
 }
 
-function transparentOutbound(ir: WorkloadIr, context: WriteContext): Json[] {
-  const http = ir.outboundHttp.map(
+function httpPorts(ir: WorkloadIr, context: WriteContext): Json[] {
+  return ir.outboundHttp.map(
     (t): Json => ({
       name: `0.0.0.0_${t.port}`,
       address: socketAddress("0.0.0.0", t.port),
@@ -118,16 +122,97 @@ function transparentOutbound(ir: WorkloadIr, context: WriteContext): Json[] {
       default_filter_chain: { name: "PassthroughFilterChain", filters: [tcp(anyAddress(ir), context)] },
     }),
   );
-  const taken = new Set(ir.outboundHttp.map((t) => t.port));
-  const services = ir.tcpServices.flatMap((s) => {
+}
+
+function explicitAddress(mode: Extract<InterceptionIr, { kind: "explicit" }>, address: string): string {
+  return `${mode.servicePrefix}.${address.split(".").slice(2).join(".")}`;
+}
+
+/** Of service ports that no HTTP port listener covers; proxies that write the same share it. */
+const ofService = new Memo<Resource>();
+
+function serviceListeners(ir: WorkloadIr, context: WriteContext): Resource[] {
+  if (ir.kind === "gateway") return [];
+  const { interception } = ir;
+  const bound = interception.kind === "explicit";
+  const [app, mode] = [serviceName(ir), ir.outboundMode];
+  const listeners: Resource[] = [];
+  const byPort = new Map<number, TcpServiceIr[]>();
+  for (const s of ir.tcpServices) {
     const addresses = s.addresses.filter((a) => !a.includes("/"));
-    if (addresses.length > 0)
-      return addresses.map((a) => ({ ...tcpService(s, a, ir, context), bind_to_port: false }));
-    if (taken.has(s.port)) return [];
-    taken.add(s.port);
-    return [{ ...tcpService(s, "0.0.0.0", ir, context), bind_to_port: false }];
+    if (addresses.length === 0) byPort.set(s.port, [...(byPort.get(s.port) ?? []), s]);
+    for (const a of addresses) {
+      const address = bound ? explicitAddress(interception, a) : a;
+      // What sniffs HTTP carries the caller's name for its spans.
+      const key = [
+        address,
+        bound,
+        context.flavour,
+        context.otlpPath,
+        context.traceSampling,
+        context.accessLog,
+      ];
+      listeners.push(
+        ofService.get(s, [...key, s.http === null ? "" : app].join(), () =>
+          listenerResource({
+            ...tcpService(s, address, ir, context),
+            ...(bound ? {} : { bind_to_port: false }),
+          }),
+        ),
+      );
+    }
+  }
+  if (bound) return listeners;
+  const taken = new Set(ir.outboundHttp.map((t) => t.port));
+  for (const [port, services] of byPort) {
+    // HTTP and something else on one port of every address: HTTP keeps it.
+    if (taken.has(port)) continue;
+    const key = [app, mode, context.flavour, services.length].join();
+    listeners.push(
+      ofService.get(services[0]!, `*${key}${services.map((s) => s.host).join()}`, () =>
+        listenerResource(anyAddressListener(port, services, ir, context)),
+      ),
+    );
+  }
+  return listeners;
+}
+
+/** Services without an address meet on one listener: TLS is told apart by server name, the first other one has the rest. */
+function anyAddressListener(
+  port: number,
+  services: readonly TcpServiceIr[],
+  ir: WorkloadIr,
+  context: WriteContext,
+): Json {
+  const secure = services.filter((s) => s.protocol === "tls");
+  const other = services.find((s) => s.protocol !== "tls");
+  if (secure.length === 0) return { ...tcpService(other!, "0.0.0.0", ir, context), bind_to_port: false };
+  const names = new Set<string>();
+  const chains = secure.flatMap((s) => sniChains(s, names, context));
+  return {
+    name: `0.0.0.0_${port}`,
+    address: socketAddress("0.0.0.0", port),
+    bind_to_port: false,
+    traffic_direction: "OUTBOUND",
+    listener_filters: [tlsInspector],
+    listener_filters_timeout: "0s",
+    filter_chains: chains,
+    default_filter_chain:
+      other === undefined
+        ? { name: "PassthroughFilterChain", filters: [tcp(anyAddress(ir), context)] }
+        : { filters: [tcpTo(other.destinations, context)] },
+  };
+}
+
+/** A name may stand in one chain only (Envoy): the first one has it. */
+function sniChains(s: TcpServiceIr, taken: Set<string>, context: WriteContext): Json[] {
+  const routes = [...s.tlsRoutes, { sniHosts: s.sniHosts, destinations: s.destinations }];
+  return routes.flatMap(({ sniHosts, destinations }): Json[] => {
+    const names = sniHosts.filter((h) => !taken.has(h));
+    for (const h of names) taken.add(h);
+    if (names.length === 0) return [];
+    return [{ filter_chain_match: { server_names: names }, filters: [tcpTo(destinations, context)] }];
   });
-  return [...http, ...services];
 }
 
 function tcpService(s: TcpServiceIr, address: string, ir: WorkloadIr, context: WriteContext): Json {
@@ -149,13 +234,13 @@ function tcpService(s: TcpServiceIr, address: string, ir: WorkloadIr, context: W
       default_filter_chain: own,
     };
   }
-  if (address === "0.0.0.0" && s.sniHosts.length > 0) {
+  if (s.tlsRoutes.length > 0) {
     return {
       ...base,
       listener_filters: [tlsInspector],
       listener_filters_timeout: "0s",
-      filter_chains: [{ filter_chain_match: { server_names: [...s.sniHosts] }, ...own }],
-      default_filter_chain: { name: "PassthroughFilterChain", filters: [tcp(anyAddress(ir), context)] },
+      filter_chains: sniChains({ ...s, sniHosts: [] }, new Set(), context),
+      default_filter_chain: own,
     };
   }
   return { ...base, filter_chains: [own] };

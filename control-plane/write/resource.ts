@@ -75,9 +75,44 @@ export interface Resource {
 }
 
 export function resource(schema: DescMessage, name: string, json: Json): Resource {
-  const bytes = toBinary(schema, fromJson(schema, json, { registry }));
+  return resourceOf(schema, name, encode(schema, json));
+}
+
+export function resourceOf(schema: DescMessage, name: string, bytes: Uint8Array): Resource {
   const version = createHash("sha256").update(bytes).digest("base64url").slice(0, 16);
   return { typeUrl: `type.googleapis.com/${schema.typeName}`, name, version, bytes };
+}
+
+export function encode(schema: DescMessage, json: Json): Uint8Array {
+  return toBinary(schema, fromJson(schema, json, { registry }));
+}
+
+/** Fields appended to a serialized message are merged into it (protobuf): the shared bytes are kept once. */
+export function extended(base: Resource, fields: Uint8Array, key: string): Resource {
+  return {
+    typeUrl: base.typeUrl,
+    name: base.name,
+    version: createHash("sha256").update(`${base.version}|${key}`).digest("base64url").slice(0, 16),
+    get bytes() {
+      return Buffer.concat([base.bytes, fields]);
+    },
+  };
+}
+
+/** A message of one repeated field, from elements that are serialized already. */
+export function repeated(fieldNumber: number, elements: readonly Uint8Array[]): Uint8Array {
+  const parts: Uint8Array[] = [];
+  for (const element of elements) parts.push(header(fieldNumber, element.length), element);
+  return Buffer.concat(parts);
+}
+
+/** Tag and length of a length-delimited field below number 16. */
+function header(fieldNumber: number, length: number): Uint8Array {
+  const bytes = [(fieldNumber << 3) | 2];
+  for (let left = length; ; left >>>= 7) {
+    if (left < 0x80) return Uint8Array.from([...bytes, left]);
+    bytes.push((left & 0x7f) | 0x80);
+  }
 }
 
 /** A named extension with its configuration in an Any. */

@@ -9,24 +9,43 @@ import type {
   WeightedClusterIr,
   WorkloadIr,
 } from "#ir/index.ts";
+import { Memo } from "#lib/memo.ts";
+import { VirtualHostSchema } from "#xds/gen/envoy/config/route/v3/route_components_pb.js";
 import { RouteConfigurationSchema } from "#xds/gen/envoy/config/route/v3/route_pb.js";
 import { CorsPolicySchema } from "#xds/gen/envoy/extensions/filters/http/cors/v3/cors_pb.js";
 import { HTTPFaultSchema } from "#xds/gen/envoy/extensions/filters/http/fault/v3/fault_pb.js";
 import { PreviousHostsPredicateSchema } from "#xds/gen/envoy/extensions/retry/host/previous_hosts/v3/previous_hosts_pb.js";
 import { PreviousPrioritiesConfigSchema } from "#xds/gen/envoy/extensions/retry/priority/previous_priorities/v3/previous_priorities_config_pb.js";
 import { clusterName, sourceMetadata } from "./context.ts";
-import { any, compact, duration, extension, type Json, type Resource, resource } from "./resource.ts";
+import {
+  any,
+  compact,
+  duration,
+  encode,
+  extension,
+  type Json,
+  type Resource,
+  repeated,
+  resourceOf,
+} from "./resource.ts";
 
 /** All route tables of a proxy: per outbound port, per sniffed service, the HTTP proxy's and a gateway's. */
 export function writeRoutes(ir: WorkloadIr): Resource[] {
-  const tables = ir.outboundHttp.map((t) => table(t.name, t.virtualHosts, fallback(ir)));
-  for (const service of ir.tcpServices) {
-    if (service.http !== null) tables.push(table(service.http.name, service.http.virtualHosts, null));
+  const mode = ir.outboundMode;
+  const tables = ir.outboundHttp.map((t) =>
+    shared.get(t, mode, () => table(t.name, t.virtualHosts, fallback(mode))),
+  );
+  for (const { http } of ir.tcpServices) {
+    if (http !== null) tables.push(shared.get(http, "", () => table(http.name, http.virtualHosts, null)));
   }
   for (const [name, hosts] of gatewayTables(ir)) tables.push(table(name, hosts, null));
-  if (ir.interception.kind === "explicit" && ir.kind === "sidecar") tables.push(proxyTable(ir));
-  return tables.map((t) => resource(RouteConfigurationSchema, t.name as string, t));
+  if (ir.interception.kind === "explicit" && ir.kind === "sidecar")
+    tables.push(shared.get(ir.outboundHttp, mode, () => proxyTable(ir)));
+  return tables;
 }
+
+/** Of all proxies that share the table of the IR. */
+const shared = new Memo<Resource>();
 
 function gatewayTables(ir: WorkloadIr): Map<string, VirtualHostIr[]> {
   const tables = new Map<string, VirtualHostIr[]>();
@@ -43,25 +62,38 @@ export function gatewayTableName(protocol: "http" | "https", port: number, serve
   return protocol === "http" ? `http.${port}` : `https.${port}.${server}`;
 }
 
-function table(name: string, hosts: readonly VirtualHostIr[], last: Json | null): Json {
+function table(
+  name: string,
+  hosts: readonly VirtualHostIr[],
+  last: Json | null,
+  ignorePorts = true,
+): Resource {
   const seen = new Set<string>();
   const written = hosts.flatMap((h) => {
     const domains = h.domains.filter((d) => !seen.has(d.toLowerCase()));
     for (const d of domains) seen.add(d.toLowerCase());
-    return domains.length === 0 ? [] : [virtualHost(h, domains)];
+    return domains.length === 0 ? [] : [hostBytes(h, domains)];
   });
-  if (last !== null && !seen.has("*")) written.push(last);
-  return {
+  if (last !== null && !seen.has("*")) written.push(encode(VirtualHostSchema, last));
+  const rest = encode(RouteConfigurationSchema, {
     name,
-    virtual_hosts: written,
     validate_clusters: false,
-    ignore_port_in_host_matching: true,
+    ignore_port_in_host_matching: ignorePorts,
     max_direct_response_body_size_bytes: 1_048_576,
-  };
+  });
+  return resourceOf(RouteConfigurationSchema, name, Buffer.concat([rest, repeated(VIRTUAL_HOSTS, written)]));
+}
+
+/** RouteConfiguration.virtual_hosts. A change of one host serializes one host: the others are copied. */
+const VIRTUAL_HOSTS = 2;
+const hostsBytes = new Memo<Uint8Array>();
+function hostBytes(h: VirtualHostIr, domains: readonly string[]): Uint8Array {
+  const key = domains.length === h.domains.length ? "" : domains.join();
+  return hostsBytes.get(h, key, () => encode(VirtualHostSchema, virtualHost(h, domains)));
 }
 
 /** The explicit HTTP proxy sees every port at once, so here the port belongs to the domain. */
-function proxyTable(ir: WorkloadIr): Json {
+function proxyTable(ir: WorkloadIr): Resource {
   const hosts = ir.outboundHttp.flatMap((t: RouteTableIr) =>
     t.virtualHosts.map((h) => ({
       ...h,
@@ -70,11 +102,11 @@ function proxyTable(ir: WorkloadIr): Json {
         .flatMap((d) => (t.port === 80 ? [d, `${d}:${t.port}`] : [`${d}:${t.port}`])),
     })),
   );
-  return { ...table("http_proxy", hosts, fallback(ir)), ignore_port_in_host_matching: false };
+  return table("http_proxy", hosts, fallback(ir.outboundMode), false);
 }
 
-function fallback(ir: WorkloadIr): Json {
-  const allow = ir.outboundMode === "ALLOW_ANY";
+function fallback(mode: WorkloadIr["outboundMode"]): Json {
+  const allow = mode === "ALLOW_ANY";
   return {
     name: allow ? "allow_any" : "block_all",
     domains: ["*"],

@@ -3,6 +3,10 @@ import { OpenTelemetryConfigSchema } from "#xds/gen/envoy/config/trace/v3/opente
 import type { WriteContext } from "./context.ts";
 import { extension, type Json } from "./resource.ts";
 
+export function serviceName(ir: WorkloadIr): string {
+  return `${ir.labels.app ?? ir.name}.${ir.namespace}`;
+}
+
 /** Tracing of a connection manager; without a receiver the sampling fields stay, as istiod leaves them. */
 export function tracing(context: WriteContext, ir: WorkloadIr): Json {
   const provider: Json =
@@ -13,7 +17,7 @@ export function tracing(context: WriteContext, ir: WorkloadIr): Json {
             http_service: {
               http_uri: { uri: "http://weft-otlp/v1/traces", cluster: "weft-otlp", timeout: "1s" },
             },
-            service_name: `${ir.labels.app ?? ir.name}.${ir.namespace}`,
+            service_name: serviceName(ir),
           }),
         };
   return {

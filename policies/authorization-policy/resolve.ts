@@ -6,7 +6,7 @@ import {
   HTTP_SUBJECTS,
 } from "#ir/authz.ts";
 import type { Loaded } from "../load.ts";
-import { objectsOf, selects, type Workload, type World } from "../world.ts";
+import { objectsOf, type PolicyWorld, selects, type Workload } from "../world.ts";
 import { whenSubject } from "./when.ts";
 
 type Policy = Loaded<"security.istio.io/AuthorizationPolicy">;
@@ -88,7 +88,7 @@ function toIr(p: Policy): AuthzPolicyIr {
 }
 
 /** Policies of the root namespace and of the workload's own, whose selector (if any) takes the workload. */
-export function resolveAuthorization(world: World, workload: Workload): AuthorizationIr {
+export function resolveAuthorization(world: PolicyWorld, workload: Workload): AuthorizationIr {
   const mine = objectsOf(world, "security.istio.io/AuthorizationPolicy").filter(
     (p) =>
       (p.namespace === workload.namespace || p.namespace === world.mesh.rootNamespace) &&

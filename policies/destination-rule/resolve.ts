@@ -1,20 +1,60 @@
 import type { ClusterIr, ConnectionPoolIr, LoadBalancerIr, OutlierIr, UpstreamTlsIr } from "#ir/cluster.ts";
+import { Memo } from "#lib/memo.ts";
+import type { Client } from "../client.ts";
 import { fullHost, hostMatches } from "../host.ts";
 import type { Loaded } from "../load.ts";
-import { objectsOf, type Service, type ServicePort, selects, type World } from "../world.ts";
+import {
+  isExported,
+  objectsOf,
+  type PolicyWorld,
+  type Service,
+  type ServicePort,
+  selects,
+} from "../world.ts";
 import type { TrafficPolicySpec } from "./spec.ts";
 
 export type Rule = Loaded<"networking.istio.io/DestinationRule">;
 type Policy = Pick<TrafficPolicySpec, "loadBalancer" | "connectionPool" | "outlierDetection" | "tls">;
 
+interface RuleIndex {
+  /** Exact host -> rules, oldest first. */
+  readonly exact: ReadonlyMap<string, readonly Rule[]>;
+  readonly wild: readonly { readonly host: string; readonly rule: Rule }[];
+}
+const indices = new Memo<RuleIndex>();
+function rulesOf(world: PolicyWorld): RuleIndex {
+  return indices.get(world.objects, world.mesh.clusterDomain, () => {
+    const all = objectsOf(world, "networking.istio.io/DestinationRule").map((rule) => ({
+      rule,
+      host: fullHost(rule.spec.host, rule.namespace, world),
+    }));
+    const exact = Map.groupBy(
+      all.filter((r) => !r.host.includes("*")),
+      (r) => r.host,
+    );
+    return {
+      exact: new Map([...exact].map(([host, list]) => [host, list.map((r) => r.rule)])),
+      wild: all.filter((r) => r.host.includes("*")),
+    };
+  });
+}
+
 /** Client's namespace, then the service's, then the root's; exact host before wildcard; the oldest wins. */
-export function ruleFor(world: World, service: Service, clientNamespace: string): Rule | null {
-  const rules = objectsOf(world, "networking.istio.io/DestinationRule");
-  for (const ns of [clientNamespace, service.namespace, world.mesh.rootNamespace]) {
-    const here = rules.filter((r) => r.namespace === ns);
-    const host = (r: Rule) => fullHost(r.spec.host, r.namespace, world);
-    const found =
-      here.find((r) => host(r) === service.host) ?? here.find((r) => hostMatches(host(r), service.host));
+export function ruleFor(world: PolicyWorld, service: Service, client: Client): Rule | null {
+  const { exact, wild } = rulesOf(world);
+  const named = exact.get(service.host) ?? [];
+  const patterns = wild.filter((r) => hostMatches(r.host, service.host)).map((r) => r.rule);
+  if (named.length + patterns.length === 0) return null;
+  for (const ns of [client.namespace, service.namespace, world.mesh.rootNamespace]) {
+    const mine = (r: Rule): boolean =>
+      r.namespace === ns &&
+      isExported(r.spec.exportTo, r.namespace, client.namespace) &&
+      (r.spec.workloadSelector === undefined ||
+        (r.namespace === client.namespace &&
+          selects(r.spec.workloadSelector.matchLabels ?? {}, client.labels)));
+    // A rule for chosen clients comes before one for all of them.
+    const chosen = (r: Rule): boolean => r.spec.workloadSelector !== undefined && mine(r);
+    const found = named.find(chosen) ?? named.find(mine) ?? patterns.find(chosen) ?? patterns.find(mine);
     if (found) return found;
   }
   return null;
@@ -37,31 +77,51 @@ function effective(rule: Rule | null, subset: string, port: number): Policy {
   };
 }
 
+const NO_RULE = {};
+
+/** Made from the service, its port and the rule alone: the same objects for all clients whom one rule concerns. */
 export function resolveClusters(
-  world: World,
   service: Service,
   port: ServicePort,
-  clientNamespace: string,
-): ClusterIr[] {
-  const rule = ruleFor(world, service, clientNamespace);
+  rule: Rule | null,
+): readonly ClusterIr[] {
+  const byPort = perRule.get(service, "", () => new WeakMap());
+  let memo = byPort.get(rule ?? NO_RULE);
+  if (memo === undefined) {
+    memo = new Map();
+    byPort.set(rule ?? NO_RULE, memo);
+  }
+  let found = memo.get(port.number);
+  if (found === undefined) {
+    found = clustersOf(service, port, rule);
+    memo.set(port.number, found);
+  }
+  return found;
+}
+const perRule = new Memo<WeakMap<object, Map<number, readonly ClusterIr[]>>>();
+
+function clustersOf(service: Service, port: ServicePort, rule: Rule | null): readonly ClusterIr[] {
   const subsets = ["", ...(rule?.spec.subsets ?? []).map((s) => s.name)];
   return subsets.map((subset) => {
     const policy = effective(rule, subset, port.number);
-    const endpoints = service.endpoints.get(port.number) ?? [];
     const labels = rule?.spec.subsets?.find((s) => s.name === subset)?.labels ?? {};
-    const passthrough = service.resolution === "none" || (service.headless && port.protocol === "tcp");
+    const passthrough =
+      service.resolution === "none" ||
+      (service.resolution === "eds" && service.headless && port.protocol === "tcp");
     return {
       host: service.host,
       port: port.number,
       subset,
       service: { name: service.name, namespace: service.namespace },
       protocol: port.protocol,
-      endpoints:
-        service.resolution === "eds" && !passthrough
-          ? { kind: "eds" }
-          : service.resolution === "none" || passthrough || service.resolution === "eds"
-            ? { kind: "original-destination" }
-            : { kind: service.resolution, endpoints: endpoints.filter((e) => selects(labels, e.labels)) },
+      endpoints: passthrough
+        ? { kind: "original-destination" }
+        : service.resolution === "eds"
+          ? { kind: "eds", labels }
+          : {
+              kind: service.resolution,
+              endpoints: (service.inline[port.number] ?? []).filter((e) => selects(labels, e.labels)),
+            },
       lb: lb(policy),
       tls: tls(policy, service, port, subset),
       pool: pool(policy),
@@ -82,9 +142,7 @@ function lb(policy: Policy): LoadBalancerIr {
 }
 
 function tls(policy: Policy, service: Service, port: ServicePort, subset: string): UpstreamTlsIr {
-  const endpoints = service.endpoints.get(port.number) ?? [];
-  // Ready or not: the set must not change when a pod's readiness flaps.
-  const identities = endpoints.flatMap((e) => (e.workload === null ? [] : [e.workload.identity]));
+  const identities = service.identities[port.number] ?? [];
   const sans = [...new Set(service.sans.length > 0 ? service.sans : identities)].sort();
   const sniName = `outbound_.${port.number}_.${subset}_.${service.host}`;
   const given = policy.tls;

@@ -1,10 +1,13 @@
 import {
   bool,
+  check,
   duration,
   type Infer,
   int,
+  isHost,
   labels,
   list,
+  NOT_A_HOST,
   object,
   oneOf,
   percent,
@@ -75,12 +78,11 @@ const trafficPolicy = object(
 );
 export type TrafficPolicySpec = Infer<typeof trafficPolicy>;
 
-export const destinationRuleSpec = object(
-  {
-    host: required(str),
-    trafficPolicy,
-    subsets: list(object({ name: required(str), labels, trafficPolicy })),
-  },
-  { later: ["exportTo", "workloadSelector"] },
-);
+export const destinationRuleSpec = object({
+  host: required(check(str, (text) => (isHost(text) ? null : NOT_A_HOST))),
+  trafficPolicy,
+  subsets: list(object({ name: required(str), labels, trafficPolicy })),
+  exportTo: list(str),
+  workloadSelector: object({ matchLabels: labels }),
+});
 export type DestinationRuleSpec = Infer<typeof destinationRuleSpec>;

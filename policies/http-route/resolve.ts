@@ -1,15 +1,34 @@
 import type { HeaderChangeIr, PathRewriteIr, RouteActionIr, RouteIr, WeightedClusterIr } from "#ir/route.ts";
+import { Memo } from "#lib/memo.ts";
+import { findService } from "../host.ts";
 import type { Loaded } from "../load.ts";
 import { DEFAULT_RETRY } from "../virtual-service/resolve.ts";
-import { objectsOf, type World } from "../world.ts";
+import { objectsOf, type PolicyWorld, type Service } from "../world.ts";
 import type { FilterSpec, HttpRouteMatchSpec } from "./spec.ts";
 
 export type HttpRoute = Loaded<"gateway.networking.k8s.io/HTTPRoute">;
 type Rule = NonNullable<HttpRoute["spec"]["rules"]>[number];
 type Modifier = FilterSpec["urlRewrite"] extends { path?: infer P } | undefined ? P : never;
 
+const onServices = new Memo<ReadonlyMap<string, readonly HttpRoute[]>>();
+/** HTTPRoutes that name the Service as a parent, oldest first. */
+export function routesOnService(world: PolicyWorld, service: Service): readonly HttpRoute[] {
+  if (service.kind !== "kubernetes") return [];
+  const index = onServices.get(world.objects, "", () => {
+    const found = new Map<string, Set<HttpRoute>>();
+    for (const route of objectsOf(world, "gateway.networking.k8s.io/HTTPRoute"))
+      for (const p of route.spec.parentRefs ?? []) {
+        if (p.kind !== "Service") continue;
+        const key = `${p.namespace ?? route.namespace}/${p.name}`;
+        found.set(key, (found.get(key) ?? new Set()).add(route));
+      }
+    return new Map([...found].map(([key, routes]) => [key, [...routes]]));
+  });
+  return index.get(`${service.namespace}/${service.name}`) ?? [];
+}
+
 /** Routes of several HTTPRoutes on one host, in the Gateway API's order of precedence. */
-export function resolveHttpRoutesOf(world: World, routes: readonly HttpRoute[]): RouteIr[] {
+export function resolveHttpRoutesOf(world: PolicyWorld, routes: readonly HttpRoute[]): RouteIr[] {
   const all = routes.flatMap((route) =>
     (route.spec.rules ?? []).flatMap((rule, i) =>
       (rule.matches && rule.matches.length > 0 ? rule.matches : [null]).map((match, j) => ({
@@ -36,7 +55,7 @@ export function resolveHttpRoutesOf(world: World, routes: readonly HttpRoute[]):
 }
 
 function routeIr(
-  world: World,
+  world: PolicyWorld,
   route: HttpRoute,
   rule: Rule,
   match: HttpRouteMatchSpec | null,
@@ -105,7 +124,7 @@ function rewrite(p: Modifier | undefined): PathRewriteIr | null {
     : { kind: "prefix", value: p.replacePrefixMatch ?? "/" };
 }
 
-function action(world: World, route: HttpRoute, rule: Rule): RouteActionIr {
+function action(world: PolicyWorld, route: HttpRoute, rule: Rule): RouteActionIr {
   const redirect = rule.filters?.find((f) => f.type === "RequestRedirect")?.requestRedirect;
   if (redirect)
     return {
@@ -121,7 +140,7 @@ function action(world: World, route: HttpRoute, rule: Rule): RouteActionIr {
     const host = `${b.name}.${ns}.svc.${world.mesh.clusterDomain}`;
     if ((b.kind ?? "Service") !== "Service" || b.port === undefined || b.weight === 0) return [];
     if (ns !== route.namespace && !granted(world, route, ns, b.name)) return [];
-    if (!world.services.some((s) => s.host === host)) return [];
+    if (findService(world, host)?.host !== host) return [];
     const cluster = { host, port: b.port, subset: "" };
     return [{ cluster, weight: b.weight ?? 1, requestHeaders: null, responseHeaders: null }];
   });
@@ -139,7 +158,7 @@ function action(world: World, route: HttpRoute, rule: Rule): RouteActionIr {
   };
 }
 
-function granted(world: World, route: HttpRoute, namespace: string, name: string): boolean {
+function granted(world: PolicyWorld, route: HttpRoute, namespace: string, name: string): boolean {
   return objectsOf(world, "gateway.networking.k8s.io/ReferenceGrant").some(
     (g) =>
       g.namespace === namespace &&

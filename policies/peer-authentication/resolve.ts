@@ -1,8 +1,8 @@
 import type { SourceRef } from "#ir/source.ts";
 import type { MtlsMode } from "#ir/workload.ts";
-import { objectsOf, selects, type Workload, type World } from "../world.ts";
+import { objectsOf, type PolicyWorld, selects, type Workload } from "../world.ts";
 
-export function resolveMtls(world: World, workload: Workload, port: number | null): MtlsMode {
+export function resolveMtls(world: PolicyWorld, workload: Workload, port: number | null): MtlsMode {
   return explainMtls(world, workload, port).mode;
 }
 
@@ -11,7 +11,7 @@ export function resolveMtls(world: World, workload: Workload, port: number | nul
  * `source` is the statement that decided; null = no policy speaks, Istio's default holds.
  */
 export function explainMtls(
-  world: World,
+  world: PolicyWorld,
   workload: Workload,
   port: number | null,
 ): { readonly mode: MtlsMode; readonly source: SourceRef | null } {

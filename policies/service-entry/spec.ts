@@ -1,8 +1,22 @@
-import { type Infer, int, labels, list, map, object, oneOf, port, required, str } from "../schema.ts";
+import {
+  check,
+  type Infer,
+  int,
+  isHost,
+  labels,
+  list,
+  map,
+  NOT_A_HOST,
+  object,
+  oneOf,
+  port,
+  required,
+  str,
+} from "../schema.ts";
 
-export const serviceEntrySpec = object(
-  {
-    hosts: required(list(str)),
+export const serviceEntrySpec = check(
+  object({
+    hosts: required(list(check(str, (text) => (isHost(text) ? null : NOT_A_HOST)))),
     addresses: list(str),
     ports: required(list(object({ number: required(port), name: str, protocol: str, targetPort: port }))),
     location: oneOf("MESH_EXTERNAL", "MESH_INTERNAL"),
@@ -14,7 +28,17 @@ export const serviceEntrySpec = object(
       ),
     ),
     subjectAltNames: list(str),
+    workloadSelector: object({ labels }),
+    exportTo: list(str),
+  }),
+  (e) => {
+    if (e.workloadSelector !== undefined && e.endpoints !== undefined)
+      return "has both workloadSelector and endpoints: say one";
+    if (e.workloadSelector !== undefined && e.resolution !== "STATIC")
+      return "workloadSelector needs resolution STATIC: pods have addresses, not names";
+    if (e.resolution === "STATIC" && e.workloadSelector === undefined && !e.endpoints?.length)
+      return "resolution STATIC needs endpoints or a workloadSelector";
+    return null;
   },
-  { later: ["workloadSelector", "exportTo"] },
 );
 export type ServiceEntrySpec = Infer<typeof serviceEntrySpec>;

@@ -1,9 +1,17 @@
 import type { HeaderMatchIr, RouteMatchIr, StringMatchIr } from "#ir/match.ts";
 import type { HeaderChangeIr, RetryIr, RouteActionIr, RouteIr, WeightedClusterIr } from "#ir/route.ts";
-import { findService, fullHost } from "../host.ts";
+import { Memo } from "#lib/memo.ts";
+import { findService, fullHost, hostMatches } from "../host.ts";
 import type { Loaded } from "../load.ts";
-import { objectsOf, selects, type World } from "../world.ts";
-import type { DestinationSpec, HeadersSpec, HttpMatchSpec, HttpRouteSpec, StringMatchSpec } from "./spec.ts";
+import { isExported, objectsOf, type PolicyWorld, selects } from "../world.ts";
+import type {
+  DestinationSpec,
+  HeadersSpec,
+  HttpMatchSpec,
+  HttpRouteSpec,
+  L4MatchSpec,
+  StringMatchSpec,
+} from "./spec.ts";
 
 export type VirtualService = Loaded<"networking.istio.io/VirtualService">;
 
@@ -33,7 +41,58 @@ export function gatewayNames(names: readonly string[] | undefined, namespace: st
   return (names ?? ["mesh"]).map((n) => (n === "mesh" || n.includes("/") ? n : `${namespace}/${n}`));
 }
 
-export function resolveHttpRoutes(world: World, vs: VirtualService, context: RouteContext): RouteIr[] {
+interface MeshIndex {
+  readonly exact: ReadonlyMap<string, readonly VirtualService[]>;
+  /** The narrowest pattern first, then the oldest. */
+  readonly wild: readonly { readonly host: string; readonly vs: VirtualService }[];
+}
+const indices = new Memo<MeshIndex>();
+function meshIndex(world: PolicyWorld): MeshIndex {
+  return indices.get(world.objects, world.mesh.clusterDomain, () => {
+    const all = objectsOf(world, "networking.istio.io/VirtualService")
+      .filter((vs) => gatewayNames(vs.spec.gateways, vs.namespace).includes("mesh"))
+      .flatMap((vs) => (vs.spec.hosts ?? []).map((h) => ({ vs, host: fullHost(h, vs.namespace, world) })));
+    const exact = Map.groupBy(
+      all.filter((x) => !x.host.includes("*")),
+      (x) => x.host,
+    );
+    return {
+      exact: new Map([...exact].map(([host, list]) => [host, list.map((x) => x.vs)])),
+      wild: all.filter((x) => x.host.includes("*")).sort((a, b) => b.host.length - a.host.length),
+    };
+  });
+}
+
+/** Of the mesh, for a service: the exact host beats a pattern of any age; among equals the oldest comes first. */
+export function virtualServicesFor(
+  world: PolicyWorld,
+  host: string,
+  clientNamespace: string,
+): VirtualService[] {
+  const { exact, wild } = meshIndex(world);
+  const named = exact.get(host) ?? [];
+  const patterns = wild.filter((x) => hostMatches(x.host, host)).map((x) => x.vs);
+  return [...named, ...patterns].filter((vs) => isExported(vs.spec.exportTo, vs.namespace, clientNamespace));
+}
+
+const homelessOf = new Memo<readonly { readonly host: string; readonly vs: VirtualService }[]>();
+/** Hosts of mesh VirtualServices that no service has, each with its oldest VirtualService. */
+export function homelessHosts(world: PolicyWorld) {
+  return homelessOf.get(world, "", () => {
+    const { exact, wild } = meshIndex(world);
+    const hosts = new Set(world.services.map((s) => s.host));
+    const names = [...exact].flatMap(([host, [vs]]) => (vs && !hosts.has(host) ? [{ host, vs }] : []));
+    const used = (pattern: string) => world.services.some((s) => hostMatches(pattern, s.host));
+    const patterns = wild.filter((x, i) => wild.findIndex((y) => y.host === x.host) === i && !used(x.host));
+    return [...names, ...patterns].filter(({ vs }) => (vs.spec.http?.length ?? 0) > 0);
+  });
+}
+
+export function l4Matches(match: L4MatchSpec, vs: VirtualService, context: RouteContext): boolean {
+  return concerns(match, vs, context);
+}
+
+export function resolveHttpRoutes(world: PolicyWorld, vs: VirtualService, context: RouteContext): RouteIr[] {
   const routes: RouteIr[] = [];
   for (const [i, route] of (vs.spec.http ?? []).entries()) {
     const matches = route.match && route.match.length > 0 ? route.match : [null];
@@ -57,7 +116,7 @@ function isCatchAll(m: RouteMatchIr): boolean {
   );
 }
 
-function concerns(match: HttpMatchSpec, vs: VirtualService, context: RouteContext): boolean {
+function concerns(match: L4MatchSpec, vs: VirtualService, context: RouteContext): boolean {
   if (match.port !== undefined && match.port !== context.port) return false;
   if (match.sourceNamespace !== undefined && match.sourceNamespace !== context.namespace) return false;
   if (match.sourceLabels !== undefined && !selects(match.sourceLabels, context.labels)) return false;
@@ -98,7 +157,7 @@ function headerIr(h: NonNullable<HeadersSpec["request"]> | undefined): HeaderCha
 }
 
 /** The port may be left out when the service has only one; else the port that was dialled. */
-export function destinationIr(world: World, d: DestinationSpec, namespace: string, dialled: number) {
+export function destinationIr(world: PolicyWorld, d: DestinationSpec, namespace: string, dialled: number) {
   const host = fullHost(d.host, namespace, world);
   const ports = findService(world, host)?.ports ?? [];
   const port = d.port?.number ?? (ports.length === 1 ? ports[0]!.number : dialled);
@@ -106,8 +165,10 @@ export function destinationIr(world: World, d: DestinationSpec, namespace: strin
 }
 
 export function weighted(
-  world: World,
-  route: NonNullable<HttpRouteSpec["route"]>,
+  world: PolicyWorld,
+  route: readonly (Omit<NonNullable<HttpRouteSpec["route"]>[number], "headers"> & {
+    headers?: HeadersSpec | undefined;
+  })[],
   namespace: string,
   port: number,
 ): WeightedClusterIr[] {
@@ -121,7 +182,7 @@ export function weighted(
 }
 
 function routeIr(
-  world: World,
+  world: PolicyWorld,
   vs: VirtualService,
   route: HttpRouteSpec,
   match: HttpMatchSpec | null,
@@ -143,7 +204,9 @@ function routeIr(
           abort:
             abort?.httpStatus !== undefined
               ? { kind: "http", status: abort.httpStatus, percent: abort.percentage?.value ?? 100 }
-              : null,
+              : abort?.grpcStatus !== undefined
+                ? { kind: "grpc", status: abort.grpcStatus, percent: abort.percentage?.value ?? 100 }
+                : null,
         }
       : null,
     cors: null,
@@ -152,7 +215,7 @@ function routeIr(
 }
 
 function action(
-  world: World,
+  world: PolicyWorld,
   vs: VirtualService,
   r: HttpRouteSpec,
   ir: RouteMatchIr,
@@ -161,9 +224,14 @@ function action(
   if (r.redirect)
     return {
       kind: "redirect",
-      path: r.redirect.uri === undefined ? null : { kind: "full", value: r.redirect.uri },
+      path:
+        r.redirect.uri !== undefined
+          ? { kind: "full", value: r.redirect.uri }
+          : r.redirect.prefixRewrite !== undefined
+            ? { kind: "prefix", value: r.redirect.prefixRewrite }
+            : null,
       host: r.redirect.authority ?? null,
-      port: r.redirect.port ?? null,
+      port: r.redirect.port ?? (r.redirect.derivePort === "FROM_REQUEST_PORT" ? context.port : null),
       scheme: r.redirect.scheme ?? null,
       status: r.redirect.redirectCode ?? 301,
     };
@@ -208,7 +276,7 @@ export function retryIr(r: HttpRouteSpec["retries"]): RetryIr | null {
 
 /** The delegate's routes, each narrowed by the root's match. Paths that cannot both hold drop the route. */
 function delegated(
-  world: World,
+  world: PolicyWorld,
   root: VirtualService,
   route: HttpRouteSpec,
   outer: RouteMatchIr,

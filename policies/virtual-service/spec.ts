@@ -5,13 +5,17 @@ import {
   duration,
   type Infer,
   int,
+  isHost,
   labels,
   list,
   map,
+  NOT_A_HOST,
   object,
+  oneOf,
   percent,
   port,
   required,
+  type Schema,
   str,
 } from "../schema.ts";
 
@@ -32,13 +36,43 @@ export const stringMatch = check(stringMatchFields, (m) =>
 );
 export type StringMatchSpec = Infer<typeof stringMatch>;
 
+function statusOf(...codes: number[]): Schema<number> {
+  return check(int(), (v) => (codes.includes(v) ? null : `must be one of ${codes.join(", ")}, not ${v}`));
+}
+const GRPC_STATUS = [
+  "OK",
+  "CANCELLED",
+  "UNKNOWN",
+  "INVALID_ARGUMENT",
+  "DEADLINE_EXCEEDED",
+  "NOT_FOUND",
+  "ALREADY_EXISTS",
+  "PERMISSION_DENIED",
+  "RESOURCE_EXHAUSTED",
+  "FAILED_PRECONDITION",
+  "ABORTED",
+  "OUT_OF_RANGE",
+  "UNIMPLEMENTED",
+  "INTERNAL",
+  "UNAVAILABLE",
+  "DATA_LOSS",
+  "UNAUTHENTICATED",
+];
+/** A name such as "UNAVAILABLE", or its number. */
+const grpcStatus: Schema<number> = (v, path, report) => {
+  const number = /^\d+$/.test(String(v)) ? Number(v) : GRPC_STATUS.indexOf(String(v));
+  if (number >= 0 && number < GRPC_STATUS.length) return number;
+  report(path, "wrong-type", `must be a gRPC status such as "UNAVAILABLE", not ${JSON.stringify(v)}`);
+  return undefined;
+};
+
 const percentage = object({ value: percent });
 const headerChange = object({ set: labels, add: labels, remove: list(str) });
 const headers = object({ request: headerChange, response: headerChange });
 export type HeadersSpec = Infer<typeof headers>;
 
 const destination = object({
-  host: required(str),
+  host: required(check(str, (text) => (isHost(text) ? null : NOT_A_HOST))),
   subset: str,
   port: object({ number: port }),
 });
@@ -70,9 +104,22 @@ const httpRoute = check(
       name: str,
       match: list(httpMatch),
       route: list(object({ destination: required(destination), weight: int(0), headers })),
-      redirect: object(
-        { uri: str, authority: str, port: port, scheme: str, redirectCode: int(300, 399) },
-        { later: ["derivePort", "prefixRewrite"] },
+      redirect: check(
+        object({
+          uri: str,
+          prefixRewrite: str,
+          authority: str,
+          port: port,
+          derivePort: oneOf("FROM_PROTOCOL_DEFAULT", "FROM_REQUEST_PORT"),
+          scheme: str,
+          redirectCode: statusOf(301, 302, 303, 307, 308),
+        }),
+        (r) =>
+          r.uri !== undefined && r.prefixRewrite !== undefined
+            ? "has both uri and prefixRewrite: say one"
+            : r.port !== undefined && r.derivePort !== undefined
+              ? "has both port and derivePort: say one"
+              : null,
       ),
       directResponse: object({
         status: required(int(200, 599)),
@@ -97,9 +144,12 @@ const httpRoute = check(
           { fixedDelay: required(duration), percentage },
           { later: ["percent", "exponentialDelay"] },
         ),
-        abort: object(
-          { httpStatus: int(200, 599), percentage },
-          { later: ["percent", "grpcStatus", "http2Error"] },
+        abort: check(
+          object({ httpStatus: int(200, 599), grpcStatus, percentage }, { later: ["percent", "http2Error"] }),
+          (a) =>
+            (a.httpStatus === undefined) === (a.grpcStatus === undefined)
+              ? "needs exactly one of httpStatus and grpcStatus"
+              : null,
         ),
       }),
       headers,
@@ -114,22 +164,23 @@ const httpRoute = check(
 );
 export type HttpRouteSpec = Infer<typeof httpRoute>;
 
+const l4Fields = { port, sourceLabels: labels, sourceNamespace: str, gateways: list(str) };
 const l4Later = { later: ["destinationSubnets", "sourceSubnet"] } as const;
+const l4Match = object(l4Fields, l4Later);
+export type L4MatchSpec = Infer<typeof l4Match>;
 const l4Route = list(object({ destination: required(destination), weight: int(0) }));
-export const virtualServiceSpec = object(
-  {
-    hosts: list(str),
-    gateways: list(str),
-    http: list(httpRoute),
-    tcp: list(
-      object({
-        match: list(
-          object({ port, sourceLabels: labels, sourceNamespace: str, gateways: list(str) }, l4Later),
-        ),
-        route: required(l4Route),
-      }),
-    ),
-  },
-  { later: ["tls", "exportTo"] },
-);
+const host = check(str, (text) => (isHost(text) ? null : NOT_A_HOST));
+export const virtualServiceSpec = object({
+  hosts: list(host),
+  gateways: list(str),
+  http: list(httpRoute),
+  tls: list(
+    object({
+      match: required(list(object({ sniHosts: required(list(host)), ...l4Fields }, l4Later))),
+      route: required(l4Route),
+    }),
+  ),
+  tcp: list(object({ match: list(l4Match), route: required(l4Route) })),
+  exportTo: list(str),
+});
 export type VirtualServiceSpec = Infer<typeof virtualServiceSpec>;

@@ -6,11 +6,11 @@ import {
   type DeltaDiscoveryResponse,
   DeltaDiscoveryResponseSchema,
 } from "../gen/envoy/service/discovery/v3/discovery_pb.js";
-import { hashVersions } from "../hash.ts";
 import { inPushOrder, isWildcardType, TYPE } from "../type-urls.ts";
 import {
   desiredNames,
   endpointsAgain,
+  NONE,
   removalHeld,
   resolve,
   type StreamEvent,
@@ -49,6 +49,8 @@ export class DeltaStream {
     // Subscriptions count whatever the nonce says: only the acknowledgement in a stale request is void.
     const known = first ? request.initialResourceVersions : {};
     if (first) this.#start(watch, request);
+    if (first || request.resourceNamesSubscribe.length + request.resourceNamesUnsubscribe.length > 0)
+      watch.upToDate = undefined;
     for (const name of request.resourceNamesSubscribe) {
       if (name === "*") {
         watch.mustReply ||= !watch.wildcard;
@@ -57,7 +59,7 @@ export class DeltaStream {
       }
       watch.names.add(name);
       // Asking again for a known name means that the client lost it.
-      if (!Object.hasOwn(known, name)) watch.sent.delete(name);
+      if (!Object.hasOwn(known, name)) watch.drop(name);
     }
     for (const name of request.resourceNamesUnsubscribe) {
       if (name === "*") watch.wildcard = false;
@@ -65,7 +67,7 @@ export class DeltaStream {
       if (!watch.wildcard) watch.again.delete(name);
     }
     if (request.resourceNamesUnsubscribe.length > 0) {
-      for (const name of watch.sent.keys()) if (!watch.wants(name)) watch.sent.delete(name);
+      for (const name of watch.sent.keys()) if (!watch.wants(name)) watch.drop(name);
     }
     if (first || request.resourceNamesSubscribe.length + request.resourceNamesUnsubscribe.length > 0) {
       events.push({ kind: "subscribe", type, nonce: request.responseNonce });
@@ -79,7 +81,7 @@ export class DeltaStream {
       watch.mustReply = true;
     }
     for (const [name, version] of Object.entries(request.initialResourceVersions)) {
-      watch.sent.set(name, { name, version, any: NOTHING });
+      watch.put(name, { name, version, any: NOTHING });
     }
   }
 
@@ -102,7 +104,7 @@ export class DeltaStream {
 
   #respond(set: ResourceSet, type: string, removals: boolean): DeltaDiscoveryResponse | undefined {
     const watch = this.#watches.get(type);
-    if (watch === undefined) return undefined;
+    if (watch === undefined || watch.isUpToDate(set.get(type))) return undefined;
     const desired = desiredNames(set, type, watch);
     // A listener may take over the address of one that goes: both in one response. The rest is removed at the end.
     const removeNow = removals || type === TYPE.listener;
@@ -118,6 +120,7 @@ export class DeltaStream {
       } else if (had?.version !== resource.version || watch.again.has(name)) resources.push(resource);
     }
     if (removeNow) for (const name of watch.sent.keys()) if (!desired.has(name)) removed.push(name);
+    if (removeNow) watch.upToDate = set.get(type) ?? NONE;
     if (resources.length === 0 && removed.length === 0 && !watch.mustReply) return undefined;
     if (type === TYPE.cluster) {
       endpointsAgain(
@@ -125,15 +128,15 @@ export class DeltaStream {
         resources.map((r) => r.name),
       );
     }
-    for (const resource of resources) watch.sent.set(resource.name, resource);
+    for (const resource of resources) watch.put(resource.name, resource);
     for (const name of removed) {
-      if (desired.has(name)) watch.sent.set(name, undefined);
-      else watch.sent.delete(name);
+      if (desired.has(name)) watch.put(name, undefined);
+      else watch.drop(name);
     }
     watch.again.clear();
     watch.mustReply = false;
     watch.nonce = this.#nonce();
-    watch.version = hashVersions([...watch.sent].map(([name, r]) => [name, r?.version ?? ""] as const));
+    watch.version = watch.sum();
     return create(DeltaDiscoveryResponseSchema, {
       typeUrl: type,
       nonce: watch.nonce,

@@ -5,11 +5,11 @@ import {
   type DiscoveryResponse,
   DiscoveryResponseSchema,
 } from "../gen/envoy/service/discovery/v3/discovery_pb.js";
-import { hashVersions } from "../hash.ts";
 import { inPushOrder, isWildcardType, TYPE } from "../type-urls.ts";
 import {
   desiredNames,
   endpointsAgain,
+  NONE,
   removalHeld,
   resolve,
   type StreamEvent,
@@ -60,12 +60,13 @@ export class SotwStream {
   }
 
   #subscribe(type: string, watch: Watch, names: string[]): void {
+    watch.upToDate = undefined;
     // A client that once named its clusters and names none now wants none; only the first empty list is a wildcard.
     const legacy = names.length === 0 && isWildcardType(type) && watch.names.size === 0;
     watch.wildcard = legacy || names.includes("*");
     watch.names.clear();
     for (const name of names) if (name !== "*") watch.names.add(name);
-    for (const name of watch.sent.keys()) if (!watch.wants(name)) watch.sent.delete(name);
+    for (const name of watch.sent.keys()) if (!watch.wants(name)) watch.drop(name);
   }
 
   next(): DiscoveryResponse | undefined {
@@ -84,7 +85,7 @@ export class SotwStream {
 
   #respond(set: ResourceSet, type: string, removals: boolean): DiscoveryResponse | undefined {
     const watch = this.#watches.get(type);
-    if (watch === undefined) return undefined;
+    if (watch === undefined || watch.isUpToDate(set.get(type))) return undefined;
     const desired = desiredNames(set, type, watch);
     const removeNow = removals || type === TYPE.listener;
     const all: PackedResource[] = [];
@@ -97,6 +98,7 @@ export class SotwStream {
       all.push(resource);
       if (had?.version !== resource.version || watch.again.has(name)) changed.push(resource);
     }
+    if (removeNow) watch.upToDate = set.get(type) ?? NONE;
     const listed = new Set(all.map((r) => r.name));
     const gone = [...watch.sent.keys()].filter((name) => !listed.has(name));
     const whole = isWildcardType(type);
@@ -106,7 +108,7 @@ export class SotwStream {
     }
     const removing = removeNow && gone.length > 0;
     if (changed.length === 0 && !watch.mustReply && !(whole && removing)) {
-      if (removing) for (const name of gone) watch.sent.delete(name);
+      if (removing) for (const name of gone) watch.drop(name);
       return undefined;
     }
     if (type === TYPE.cluster) {
@@ -115,12 +117,12 @@ export class SotwStream {
         changed.map((r) => r.name),
       );
     }
-    for (const resource of all) watch.sent.set(resource.name, resource);
-    if (removing) for (const name of gone) watch.sent.delete(name);
+    for (const resource of all) watch.put(resource.name, resource);
+    if (removing) for (const name of gone) watch.drop(name);
     watch.again.clear();
     watch.mustReply = false;
     watch.nonce = this.#nonce();
-    watch.version = hashVersions([...watch.sent].map(([name, r]) => [name, r?.version ?? ""] as const));
+    watch.version = watch.sum();
     return create(DiscoveryResponseSchema, {
       typeUrl: type,
       nonce: watch.nonce,

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { create } from "@bufbuild/protobuf";
 import { type PackedResource, packResource, type ResourceSet } from "../any.ts";
 import { ClusterLoadAssignmentSchema } from "../gen/envoy/config/endpoint/v3/endpoint_pb.js";
@@ -28,8 +29,11 @@ export interface TypeStatus {
 export class Watch {
   wildcard = false;
   readonly names: Set<string> = new Set();
-  /** What the client was last sent; `undefined` = it was told that the name does not exist. */
-  readonly sent: Map<string, PackedResource | undefined> = new Map();
+  readonly #sent: Map<string, PackedResource | undefined> = new Map();
+  /** Sum over what was sent: the version of the set, whatever its order, at the cost of what changed. */
+  #sum = 0n;
+  /** The resources with which the client is known to be up to date; undefined = to be compared again. */
+  upToDate: ReadonlyMap<string, PackedResource> | undefined;
   /** Names to send once more although unchanged. */
   readonly again: Set<string> = new Set();
   /** The next response goes out even without content. */
@@ -43,6 +47,28 @@ export class Watch {
   /** A response is on its way or was refused: what the client runs may still be the former config. */
   get unsettled(): boolean {
     return this.nonce !== this.ackedNonce;
+  }
+  /** What the client was last sent; `undefined` = it was told that the name does not exist. */
+  get sent(): ReadonlyMap<string, PackedResource | undefined> {
+    return this.#sent;
+  }
+  put(name: string, resource: PackedResource | undefined): void {
+    if (this.#sent.has(name)) this.#sum -= weigh(name, this.#sent.get(name));
+    this.#sent.set(name, resource);
+    this.#sum += weigh(name, resource);
+  }
+  drop(name: string): void {
+    if (!this.#sent.has(name)) return;
+    this.#sum -= weigh(name, this.#sent.get(name));
+    this.#sent.delete(name);
+  }
+  /** Version of all that was sent. */
+  sum(): string {
+    return BigInt.asUintN(96, this.#sum).toString(36);
+  }
+  /** Nothing to send: the resources are those of the last comparison, and nobody asked for more. */
+  isUpToDate(resources: ReadonlyMap<string, PackedResource> | undefined): boolean {
+    return this.upToDate === (resources ?? NONE) && !this.mustReply && this.again.size === 0;
   }
   wants(name: string): boolean {
     return this.wildcard || this.names.has(name);
@@ -71,6 +97,15 @@ export class Watch {
   }
 }
 
+export const NONE: ReadonlyMap<string, PackedResource> = new Map();
+
+function weigh(name: string, resource: PackedResource | undefined): bigint {
+  const hash = createHash("sha256")
+    .update(`${name}\0${resource?.version ?? ""}`)
+    .digest();
+  return (hash.readBigUInt64LE(0) << 32n) | BigInt(hash.readUInt32LE(8));
+}
+
 /**
  * The resource to answer for a name. Envoy waits for EDS and RDS of any name it asked for, so unknown
  * names of these types get an empty resource, as istiod does.
@@ -94,9 +129,10 @@ function emptyResource(type: string, name: string): PackedResource | undefined {
 }
 
 /** Names a watch should have now. */
-export function desiredNames(set: ResourceSet, type: string, watch: Watch): Set<string> {
+export function desiredNames(set: ResourceSet, type: string, watch: Watch): ReadonlySet<string> {
+  if (!watch.wildcard) return watch.names;
   const names = new Set(watch.names);
-  if (watch.wildcard) for (const name of set.get(type)?.keys() ?? []) names.add(name);
+  for (const name of set.get(type)?.keys() ?? []) names.add(name);
   return names;
 }
 

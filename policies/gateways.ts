@@ -1,0 +1,133 @@
+import type { RouteActionIr, RouteIr, VirtualHostIr } from "#ir/route.ts";
+import type { GatewayListenerIr } from "#ir/workload.ts";
+import { fullHost, hostMatches } from "./host.ts";
+import { resolveHttpRoutesOf } from "./http-route/resolve.ts";
+import { ANY_MATCH, gatewayNames, resolveHttpRoutes } from "./virtual-service/resolve.ts";
+import { objectsOf, type PolicyWorld, selects, type Workload } from "./world.ts";
+
+const GATEWAY_LABEL = "gateway.networking.k8s.io/gateway-name";
+
+/** What a workload serves as a gateway, by port; nothing for a sidecar. */
+export function resolveGateways(
+  world: PolicyWorld,
+  workload: Pick<Workload, "namespace" | "labels">,
+): GatewayListenerIr[] {
+  const listeners = new Map<number, GatewayListenerIr>();
+  const add = (
+    port: number,
+    name: string,
+    hosts: VirtualHostIr[],
+    source: GatewayListenerIr["source"],
+  ): void => {
+    const before = listeners.get(port);
+    const virtualHosts = mergeHosts([...(before?.virtualHosts ?? []), ...hosts]);
+    listeners.set(
+      port,
+      before
+        ? { ...before, virtualHosts }
+        : { port, protocol: "http", name, virtualHosts, tls: null, source },
+    );
+  };
+  for (const g of objectsOf(world, "networking.istio.io/Gateway")) {
+    const selector = g.spec.selector ?? {};
+    if (Object.keys(selector).length === 0 || !selects(selector, workload.labels)) continue;
+    for (const [i, server] of g.spec.servers.entries()) {
+      const hosts = objectsOf(world, "networking.istio.io/VirtualService").flatMap((vs): VirtualHostIr[] => {
+        const gateway = `${g.namespace}/${g.name}`;
+        if (!gatewayNames(vs.spec.gateways, vs.namespace).includes(gateway)) return [];
+        const mine = server.hosts.flatMap((h): string[] => {
+          const [ns, host] = h.includes("/") ? (h.split("/") as [string, string]) : ["*", h];
+          return ns === "*" || ns === vs.namespace || (ns === "." && g.namespace === vs.namespace)
+            ? [host]
+            : [];
+        });
+        const domains = (vs.spec.hosts ?? []).flatMap((h) => {
+          const host = fullHost(h, vs.namespace, world);
+          // The narrower of the two hosts is what both allow.
+          return mine.flatMap((m) => (hostMatches(m, host) ? [host] : hostMatches(host, m) ? [m] : []));
+        });
+        const context = {
+          port: server.port.number,
+          gateway,
+          namespace: workload.namespace,
+          labels: workload.labels,
+        };
+        const routes = resolveHttpRoutes(world, vs, context);
+        return [...new Set(domains)].map((d) => ({
+          name: `${d}:${server.port.number}`,
+          domains: [d],
+          routes,
+        }));
+      });
+      const source = { ...g.source, line: g.line(["spec", "servers", i]) };
+      const redirected = server.tls?.httpsRedirect
+        ? server.hosts.map((h) => redirectHost(h, server.port.number, source))
+        : hosts;
+      add(server.port.number, server.port.name ?? String(server.port.number), redirected, source);
+    }
+  }
+  for (const g of objectsOf(world, "gateway.networking.k8s.io/Gateway")) {
+    if (g.namespace !== workload.namespace || workload.labels[GATEWAY_LABEL] !== g.name) continue;
+    for (const [i, l] of g.spec.listeners.entries()) {
+      const routes = objectsOf(world, "gateway.networking.k8s.io/HTTPRoute").filter(
+        (r) =>
+          (r.namespace === g.namespace || l.allowedRoutes?.namespaces?.from === "All") &&
+          (r.spec.parentRefs ?? []).some(
+            (p) =>
+              (p.kind ?? "Gateway") === "Gateway" &&
+              p.name === g.name &&
+              (p.namespace ?? r.namespace) === g.namespace &&
+              (p.sectionName === undefined || p.sectionName === l.name) &&
+              (p.port === undefined || p.port === l.port),
+          ),
+      );
+      const listener = l.hostname ?? "*";
+      const byHost = new Map<string, typeof routes>();
+      for (const r of routes)
+        for (const h of r.spec.hostnames ?? ["*"]) {
+          const domain = hostMatches(listener, h) ? h : hostMatches(h, listener) ? listener : null;
+          if (domain !== null) byHost.set(domain, [...(byHost.get(domain) ?? []), r]);
+        }
+      const hosts = [...byHost].map(([d, rs]) => ({
+        name: `${d}:${l.port}`,
+        domains: [d],
+        routes: resolveHttpRoutesOf(world, rs),
+      }));
+      add(l.port, l.name, hosts, { ...g.source, line: g.line(["spec", "listeners", i]) });
+    }
+  }
+  return [...listeners.values()].sort((a, b) => a.port - b.port);
+}
+
+/** Several objects may serve one host of a gateway: their routes follow each other, oldest object first. */
+function mergeHosts(hosts: readonly VirtualHostIr[]): VirtualHostIr[] {
+  const merged = new Map<string, VirtualHostIr>();
+  for (const h of hosts) {
+    const before = merged.get(h.name);
+    merged.set(h.name, before ? { ...before, routes: [...before.routes, ...h.routes] } : h);
+  }
+  return [...merged.values()];
+}
+
+function redirectHost(host: string, port: number, source: GatewayListenerIr["source"]): VirtualHostIr {
+  const name = host.includes("/") ? host.split("/")[1]! : host;
+  const action: RouteActionIr = {
+    kind: "redirect",
+    path: null,
+    host: null,
+    port: null,
+    scheme: "https",
+    status: 301,
+  };
+  const route: RouteIr = {
+    name: "https-redirect",
+    match: ANY_MATCH,
+    action,
+    requestHeaders: null,
+    responseHeaders: null,
+    fault: null,
+    cors: null,
+    source,
+  };
+  return { name: `${name}:${port}`, domains: [name], routes: [route] };
+}

@@ -1,0 +1,238 @@
+import type { ClusterIr } from "#ir/cluster.ts";
+import type {
+  ClusterRef,
+  RouteActionIr,
+  RouteIr,
+  RouteTableIr,
+  VirtualHostIr,
+  WeightedClusterIr,
+} from "#ir/route.ts";
+import type { HttpServiceIr, TcpServiceIr, TlsRouteIr } from "#ir/workload.ts";
+import { Memo } from "#lib/memo.ts";
+import type { Client } from "./client.ts";
+import { resolveClusters, ruleFor } from "./destination-rule/resolve.ts";
+import { domainsOf, hostMatches } from "./host.ts";
+import { resolveHttpRoutesOf, routesOnService } from "./http-route/resolve.ts";
+import {
+  ANY_MATCH,
+  DEFAULT_RETRY,
+  homelessHosts,
+  l4Matches,
+  resolveHttpRoutes,
+  type VirtualService,
+  virtualServicesFor,
+  weighted,
+} from "./virtual-service/resolve.ts";
+import { isExported, type PolicyWorld, type Service, type ServicePort } from "./world.ts";
+
+/** What one client may call, and how: the same for all workloads that are one `Client`. */
+export interface Outbound {
+  readonly clusters: readonly ClusterIr[];
+  readonly outboundHttp: readonly RouteTableIr[];
+  readonly httpServices: readonly HttpServiceIr[];
+  readonly tcpServices: readonly TcpServiceIr[];
+}
+
+const results = new Memo<Outbound>();
+
+export function resolveOutbound(world: PolicyWorld, client: Client): Outbound {
+  return results.get(world, JSON.stringify(client), () => outboundOf(world, client));
+}
+
+function outboundOf(world: PolicyWorld, client: Client): Outbound {
+  const clusters: ClusterIr[] = [];
+  const tables = new Map<number, { hosts: VirtualHostIr[]; taken: Set<string> }>();
+  const tcpServices: TcpServiceIr[] = [];
+  const httpServices: HttpServiceIr[] = [];
+  const seen = new Set<string>();
+  for (const service of world.services) {
+    // Of two services of one host the first one counts.
+    if (seen.has(service.host) || !isExported(service.exportTo, service.namespace, client.namespace))
+      continue;
+    seen.add(service.host);
+    const rule = ruleFor(world, service, client);
+    for (const port of service.ports) {
+      clusters.push(...resolveClusters(service, port, rule));
+      if (port.protocol === "tcp" || port.protocol === "tls" || port.protocol === "auto") {
+        tcpServices.push(tcpService(world, client, service, port, port.protocol));
+        continue;
+      }
+      httpServices.push({ host: service.host, port: port.number, subset: "", addresses: service.addresses });
+      const table = tables.get(port.number) ?? { hosts: [], taken: new Set<string>() };
+      tables.set(port.number, table);
+      const host = httpHost(world, client, service, port);
+      // Envoy rejects the whole table over one repeated domain: the first service keeps it.
+      const domains = host.domains.filter((d) => !table.taken.has(d.toLowerCase()));
+      for (const d of domains) table.taken.add(d.toLowerCase());
+      if (domains.length > 0)
+        table.hosts.push(domains.length === host.domains.length ? host : { ...host, domains });
+    }
+  }
+  for (const [port, table] of tables) table.hosts.push(...homeless(world, client, port, table.taken));
+  return {
+    clusters,
+    outboundHttp: [...tables]
+      .sort(([a], [b]) => a - b)
+      .map(([port, t]): RouteTableIr => ({ name: String(port), port, virtualHosts: t.hosts })),
+    httpServices,
+    tcpServices,
+  };
+}
+
+/** Hosts of VirtualServices that no service has: Istio gives each of them a virtual host on every HTTP port. */
+function homeless(
+  world: PolicyWorld,
+  client: Client,
+  port: number,
+  taken: ReadonlySet<string>,
+): VirtualHostIr[] {
+  return homelessHosts(world).flatMap(({ host, vs }): VirtualHostIr[] => {
+    if (taken.has(host.toLowerCase()) || !isExported(vs.spec.exportTo, vs.namespace, client.namespace))
+      return [];
+    const routes = resolveHttpRoutes(world, vs, { port, gateway: "mesh", ...client });
+    return routes.length === 0 ? [] : [{ name: `${host}:${port}`, domains: [host], routes }];
+  });
+}
+
+const plainHosts = new Memo<VirtualHostIr>();
+
+function httpHost(world: PolicyWorld, client: Client, service: Service, port: ServicePort): VirtualHostIr {
+  const make = (routes: readonly RouteIr[]): VirtualHostIr => ({
+    name: `${service.host}:${port.number}`,
+    domains: domainsOf(service, client.namespace, world),
+    routes,
+  });
+  const routes = policyRoutes(world, client, service, port);
+  if (routes !== null) return make(routes);
+  // No policy speaks: the service alone decides, and the host stays the same object whatever else changes.
+  const key = `${port.number} ${service.namespace === client.namespace} ${world.mesh.clusterDomain}`;
+  return plainHosts.get(service, key, () => make([defaultRoute(service, port)]));
+}
+
+/** VirtualService before HTTPRoute, as istiod orders them; null if neither speaks. */
+function policyRoutes(
+  world: PolicyWorld,
+  client: Client,
+  service: Service,
+  port: ServicePort,
+): readonly RouteIr[] | null {
+  const vs = virtualServicesFor(world, service.host, client.namespace).find(
+    (v) => (v.spec.http?.length ?? 0) > 0,
+  );
+  if (vs) return resolveHttpRoutes(world, vs, { port: port.number, gateway: "mesh", ...client });
+  const attached = routesOnService(world, service).filter(
+    (r) =>
+      // A route in the caller's namespace speaks for that namespace alone (GAMMA consumer route).
+      (r.namespace === service.namespace || r.namespace === client.namespace) &&
+      (r.spec.parentRefs ?? []).some(
+        (p) =>
+          p.kind === "Service" &&
+          p.name === service.name &&
+          (p.namespace ?? r.namespace) === service.namespace &&
+          (p.port === undefined || p.port === port.number),
+      ),
+  );
+  if (attached.length === 0) return null;
+  const consumer = attached.filter((r) => r.namespace === client.namespace);
+  return resolveHttpRoutesOf(world, consumer.length > 0 ? consumer : attached);
+}
+
+const plain = (cluster: ClusterRef): WeightedClusterIr => ({
+  cluster,
+  weight: 1,
+  requestHeaders: null,
+  responseHeaders: null,
+});
+
+function defaultRoute(service: Service, port: ServicePort): RouteIr {
+  const action: RouteActionIr = {
+    kind: "forward",
+    destinations: [plain({ host: service.host, port: port.number, subset: "" })],
+    rewritePath: null,
+    rewriteHost: null,
+    timeoutMs: 0,
+    retry: DEFAULT_RETRY,
+    mirrors: [],
+  };
+  const none = { requestHeaders: null, responseHeaders: null, fault: null, cors: null, source: null };
+  return { name: "default", match: ANY_MATCH, action, ...none };
+}
+
+const plainTcp = new Memo<TcpServiceIr>();
+
+function tcpService(
+  world: PolicyWorld,
+  client: Client,
+  service: Service,
+  port: ServicePort,
+  protocol: "tcp" | "tls" | "auto",
+): TcpServiceIr {
+  const candidates = virtualServicesFor(world, service.host, client.namespace);
+  const tcp = tcpRoute(world, client, port.number, candidates);
+  const tls = protocol === "tls" ? tlsRoutes(world, client, service, port.number, candidates) : [];
+  const name = `${service.host}:${port.number}`;
+  const policy = protocol === "auto" ? policyRoutes(world, client, service, port) : null;
+  const make = (): TcpServiceIr => ({
+    host: service.host,
+    port: port.number,
+    addresses: service.addresses,
+    protocol,
+    sniHosts: protocol === "tls" ? [service.host] : [],
+    destinations: tcp?.destinations ?? [plain({ host: service.host, port: port.number, subset: "" })],
+    tlsRoutes: tls,
+    http:
+      protocol === "auto"
+        ? {
+            name,
+            port: port.number,
+            virtualHosts: [{ name, domains: ["*"], routes: policy ?? [defaultRoute(service, port)] }],
+          }
+        : null,
+    source: tcp?.source ?? null,
+  });
+  return tcp === null && tls.length === 0 && policy === null
+    ? plainTcp.get(service, String(port.number), make)
+    : make();
+}
+
+function tcpRoute(
+  world: PolicyWorld,
+  client: Client,
+  port: number,
+  candidates: readonly VirtualService[],
+): Pick<TcpServiceIr, "destinations" | "source"> | null {
+  for (const vs of candidates) {
+    const i = (vs.spec.tcp ?? []).findIndex(
+      (t) => !t.match || t.match.some((m) => l4Matches(m, vs, { port, gateway: "mesh", ...client })),
+    );
+    if (i < 0) continue;
+    return {
+      destinations: weighted(world, vs.spec.tcp![i]!.route, vs.namespace, port),
+      source: { ...vs.source, line: vs.line(["spec", "tcp", i]) },
+    };
+  }
+  return null;
+}
+
+/** SNI names of VirtualServices that concern this service, in their order. */
+function tlsRoutes(
+  world: PolicyWorld,
+  client: Client,
+  service: Service,
+  port: number,
+  candidates: readonly VirtualService[],
+): TlsRouteIr[] {
+  return candidates.flatMap((vs) =>
+    (vs.spec.tls ?? []).flatMap((route, i) =>
+      route.match.flatMap((m): TlsRouteIr[] => {
+        if (!l4Matches(m, vs, { port, gateway: "mesh", ...client })) return [];
+        const sniHosts = m.sniHosts.filter(
+          (h) => hostMatches(service.host, h) || hostMatches(h, service.host),
+        );
+        if (sniHosts.length === 0) return [];
+        const destinations = weighted(world, route.route, vs.namespace, port);
+        return [{ sniHosts, destinations, source: { ...vs.source, line: vs.line(["spec", "tls", i]) } }];
+      }),
+    ),
+  );
+}

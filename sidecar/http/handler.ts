@@ -157,7 +157,7 @@ export class HttpHandler implements ExchangeHandler {
     const rejected = config.pathWithEscapedSlashes === "REJECT_REQUEST" && escaped;
     const path = rejected ? null : normalizePath(request.path, pathMode(config));
     if (path === null) {
-      exchange.respond(400, "path_normalization_failed");
+      exchange.respond(400, "path_normalization_failed", "", true);
       return;
     }
     request.path = path;
@@ -320,7 +320,8 @@ export class HttpHandler implements ExchangeHandler {
     if (request.upgrade !== "") {
       const allowed = action.upgrades.length > 0 ? action.upgrades : config.upgrades;
       if (!allowed.includes(request.upgrade.toLowerCase())) {
-        exchange.respond(403, "upgrade_failed");
+        // What the client sent ahead is not HTTP: nothing more of this connection is read.
+        exchange.respond(403, "upgrade_failed", "", true);
         return;
       }
       exchange.upgrade = request.upgrade;

@@ -34,6 +34,8 @@ export class DownstreamConnection {
   #closeAfter = false;
   #running = false;
   #blocked = false;
+  /** The client will send no more; what it sent before is still answered. */
+  #ended = false;
   #timer: NodeJS.Timeout | null = null;
 
   constructor(socket: Socket, handler: ExchangeHandler, options: DownstreamOptions) {
@@ -68,13 +70,20 @@ export class DownstreamConnection {
   #step(): boolean {
     if (this.#state === State.Head) {
       if (this.#at === this.#buffer.length) return false;
+      if (this.socket.writableNeedDrain) {
+        // A client that does not read gets no further answers: they would pile up here (CVE-2020-8661).
+        this.socket.pause();
+        return false;
+      }
       if (this.#at > 0) {
         this.#buffer = this.#buffer.subarray(this.#at);
         this.#at = 0;
       }
       const verdict = this.#head.parse(this.#buffer);
       if (verdict === Verdict.NeedMore) {
-        if (this.#timer === null) this.#timer = setTimeout(onHeadTimeout, this.options.headTimeoutMs, this);
+        if (this.#ended) this.#close();
+        else if (this.#timer === null)
+          this.#timer = setTimeout(onHeadTimeout, this.options.headTimeoutMs, this);
         return false;
       }
       this.#clearTimer();
@@ -97,7 +106,11 @@ export class DownstreamConnection {
       if (this.#at < this.#buffer.length) this.socket.pause();
       return false;
     }
-    if (this.#blocked || this.#at === this.#buffer.length) return false;
+    if (this.#blocked) return false;
+    if (this.#at === this.#buffer.length) {
+      if (this.#ended) this.fail(Verdict.PrematureEnd);
+      return false;
+    }
     this.#at = this.#body.next(this.#buffer, this.#at);
     if (this.#body.verdict !== Verdict.Ok) {
       this.fail(this.#body.verdict);
@@ -141,7 +154,8 @@ export class DownstreamConnection {
 
   onExchangeEnd(keep: boolean): void {
     this.exchange = null;
-    if (!keep || this.#closeAfter || !this.#body.done) {
+    const over = this.#ended && this.#at === this.#buffer.length;
+    if (!keep || this.#closeAfter || over || !this.#body.done) {
       this.#close();
       return;
     }
@@ -205,16 +219,22 @@ export class DownstreamConnection {
     upstream.pipe(socket);
   }
 
+  /** Half-close: answers are still owed, to pipelined requests too. */
   onEnd(): void {
-    if (this.#state === State.Exchange && this.#body.done) {
-      this.#closeAfter = true; // half-close: the answer is still owed
-      return;
+    this.#ended = true;
+    if (this.#at < this.#buffer.length && !this.#body.done) return; // not read yet: the exchange is blocked
+    if (this.#state === State.Exchange && this.#body.done) return;
+    if (this.#state === State.Exchange) this.fail(Verdict.PrematureEnd);
+    else if (this.#state === State.Head && !this.socket.writableNeedDrain) this.#close();
+  }
+
+  onDrain(): void {
+    if (this.exchange !== null) this.exchange.resumeUpstream();
+    else if (this.#state === State.Head) {
+      this.socket.resume();
+      this.#run();
+      if (this.#ended && this.exchange === null && this.#state === State.Head) this.#close();
     }
-    if (this.#state === State.Exchange) {
-      this.fail(Verdict.PrematureEnd);
-      return;
-    }
-    if (this.#state === State.Head) this.#close();
   }
 
   onClose(): void {
@@ -236,7 +256,7 @@ function onData(this: Socket, chunk: Buffer): void {
   (this as OwnedSocket)[OWNER].onData(chunk);
 }
 function onDrain(this: Socket): void {
-  (this as OwnedSocket)[OWNER].exchange?.resumeUpstream();
+  (this as OwnedSocket)[OWNER].onDrain();
 }
 function onEnd(this: Socket): void {
   (this as OwnedSocket)[OWNER].onEnd();

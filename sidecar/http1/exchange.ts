@@ -178,7 +178,8 @@ export class Exchange {
     this.status = head.status;
     this.detail = failureOf(Verdict.Ok).detail;
     this.#framing = downstreamFraming(head, this.request.method, this.request.minor);
-    const keep = this.#framing !== UNTIL_CLOSE && this.downstream.mayKeepAlive();
+    // Bytes that were sent ahead for the refused protocol must not be read as requests (CVE-2025-64763).
+    const keep = this.#framing !== UNTIL_CLOSE && this.upgrade === "" && this.downstream.mayKeepAlive();
     if (!keep) this.downstream.closeAfterExchange();
     const connection = keep ? (this.request.minor === 0 ? "keep-alive" : "") : "close";
     this.downstream.write(writeResponseHead(head, this.responseEdits, this.#framing, connection));

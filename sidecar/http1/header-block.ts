@@ -8,6 +8,8 @@ import { Verdict } from "./errors.ts";
 
 export const MAX_HEAD_BYTES = 60 * 1024;
 export const MAX_FIELDS = 100;
+/** Each option of Connection is looked for among all fields; nobody needs more (Envoy: 10). */
+export const MAX_CONNECTION_OPTIONS = 16;
 
 /** What the codec itself must know of a field; everything else is Other and passes through. */
 export const Field = {
@@ -34,7 +36,8 @@ for (const c of "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz")
   TOKEN[c.charCodeAt(0)] = c.charCodeAt(0);
 for (let c = 65; c <= 90; c++) TOKEN[c] = c + 32;
 
-const VALUE = new Uint8Array(256);
+/** 1 = may stand in a field value (RFC 9110 5.5): HTAB, SP, VCHAR and obs-text. */
+export const VALUE = new Uint8Array(256);
 VALUE[9] = 1;
 for (let c = 32; c < 256; c++) VALUE[c] = c === 127 ? 0 : 1;
 
@@ -67,6 +70,8 @@ export class HeaderBlock {
   protected start = 0;
   /** Offset just past the head once it is complete. */
   end = 0;
+  /** Offset just past the byte that gave a bare CR or LF away. */
+  protected fault = 0;
 
   protected resetBlock(start: number): void {
     this.bytes = EMPTY;
@@ -86,11 +91,22 @@ export class HeaderBlock {
     if (lf === -1) {
       const cr = bytes.indexOf(CR, Math.max(this.next, this.searched - 1));
       this.searched = bytes.length;
-      return cr !== -1 && cr !== bytes.length - 1 ? -2 : -1;
+      if (cr === -1 || cr === bytes.length - 1) return -1;
+      this.fault = cr + 2;
+      return -2;
     }
-    if (lf === this.next || bytes[lf - 1] !== CR) return -2;
+    if (lf === this.next || bytes[lf - 1] !== CR) {
+      this.fault = Math.min(lf + 1, this.bareCr(bytes, lf));
+      return -2;
+    }
     this.searched = lf + 1;
     return lf - 1;
+  }
+
+  /** Offset just past the byte that shows a bare CR before `end` in the line at `next`, or Infinity. */
+  protected bareCr(bytes: Buffer, end: number): number {
+    const cr = bytes.indexOf(CR, this.next);
+    return cr === -1 || cr >= end ? Number.POSITIVE_INFINITY : cr + 2;
   }
 
   protected scanField(bytes: Buffer, start: number, end: number): Verdict {

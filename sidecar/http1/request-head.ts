@@ -2,12 +2,22 @@
 /** A request head: request line, target and Host rules (RFC 9112 3), framing (RFC 9112 6). One per connection, reused. */
 import type { HeadView } from "../snapshot.ts";
 import { Verdict } from "./errors.ts";
-import { Field, HeaderBlock, hasToken, MAX_HEAD_BYTES, parseLength, TOKEN } from "./header-block.ts";
+import {
+  Field,
+  HeaderBlock,
+  hasToken,
+  MAX_CONNECTION_OPTIONS,
+  MAX_HEAD_BYTES,
+  parseLength,
+  TOKEN,
+} from "./header-block.ts";
 
 /** Longest request target taken; RFC 9112 3 asks for at least 8000. */
 export const MAX_TARGET_BYTES = 16 * 1024;
 const MAX_METHOD_BYTES = 64;
 const MAX_EMPTY_LINES = 2;
+/** Empty lines, method, target and version. */
+const MAX_REQUEST_LINE_BYTES = MAX_TARGET_BYTES + MAX_METHOD_BYTES + 16;
 
 /** Body length of a message whose framing is chunked, and of a response that ends with the connection. */
 export const CHUNKED = -1;
@@ -79,32 +89,54 @@ export class RequestHead extends HeaderBlock implements HeadView {
     this.bytes = bytes;
     for (;;) {
       const end = this.lineEnd(bytes);
-      if (end === -1) {
-        if (this.#lines === 0 && bytes.length - this.start > MAX_TARGET_BYTES + MAX_METHOD_BYTES + 16)
-          return Verdict.TargetTooLong;
-        return bytes.length - this.start > MAX_HEAD_BYTES ? Verdict.HeadTooLarge : Verdict.NeedMore;
-      }
-      if (end === -2) return this.#lines === 0 ? Verdict.BadRequestLine : Verdict.BadHeader;
+      if (end === -1) return this.#unfinished(bytes);
+      if (end === -2) return this.#atFault(bytes, this.fault);
       const line = this.next;
-      this.next = end + 2;
-      if (this.#lines === 0) {
-        if (end === line) {
-          if (++this.#empty > MAX_EMPTY_LINES) return Verdict.BadRequestLine;
-          continue;
+      if (end + 2 - this.start > (this.#lines === 0 ? MAX_REQUEST_LINE_BYTES : MAX_HEAD_BYTES))
+        return this.#atFault(bytes, Math.min(end + 2, this.bareCr(bytes, end)));
+      if (end === line) {
+        this.next = end + 2;
+        if (this.#lines === 1) {
+          this.end = end + 2;
+          return this.#finish(bytes);
         }
-        const verdict = this.#requestLine(bytes, line, end);
-        if (verdict !== Verdict.Ok) return verdict;
-        this.#lines = 1;
+        if (++this.#empty > MAX_EMPTY_LINES) return Verdict.BadRequestLine;
         continue;
       }
-      if (end + 2 - this.start > MAX_HEAD_BYTES) return Verdict.HeadTooLarge;
-      if (end === line) {
-        this.end = end + 2;
-        return this.#finish(bytes);
+      const verdict =
+        this.#lines === 0 ? this.#requestLine(bytes, line, end) : this.scanField(bytes, line, end);
+      if (verdict !== Verdict.Ok) {
+        const bare = this.bareCr(bytes, end);
+        return bare === Number.POSITIVE_INFINITY ? verdict : this.#atFault(bytes, bare);
       }
-      const verdict = this.scanField(bytes, line, end);
-      if (verdict !== Verdict.Ok) return verdict;
+      this.#lines = 1;
+      this.next = end + 2;
     }
+  }
+
+  /** What never can be a request line is not waited for: a ClientHello has no line end. */
+  #unfinished(bytes: Buffer): Verdict {
+    const size = bytes.length - this.start;
+    if (this.#lines === 0) {
+      if (this.next < bytes.length && !startsLine(bytes[this.next]!)) return Verdict.BadRequestLine;
+      if (size > MAX_REQUEST_LINE_BYTES) return this.#atFault(bytes, bytes.length);
+    }
+    return size > MAX_HEAD_BYTES ? Verdict.HeadTooLarge : Verdict.NeedMore;
+  }
+
+  /**
+   * The verdict on a line that is bad once `fault` bytes are known. A limit that was passed before that decides
+   * instead, so that the same bytes meet the same answer however they are split.
+   */
+  #atFault(bytes: Buffer, fault: number): Verdict {
+    if (this.#lines === 1)
+      return fault - this.start > MAX_HEAD_BYTES ? Verdict.HeadTooLarge : Verdict.BadHeader;
+    if (fault - this.start <= MAX_REQUEST_LINE_BYTES || !startsLine(bytes[this.next]!))
+      return Verdict.BadRequestLine;
+    const space = bytes.indexOf(32, this.next);
+    return space === -1 || space - this.start > MAX_METHOD_BYTES + 4
+      ? Verdict.BadRequestLine
+      : Verdict.TargetTooLong;
   }
 
   #requestLine(bytes: Buffer, start: number, end: number): Verdict {
@@ -118,8 +150,11 @@ export class RequestHead extends HeaderBlock implements HeadView {
     if (targetEnd - target > MAX_TARGET_BYTES) return Verdict.TargetTooLong;
     const version = targetEnd + 1;
     if (end - version !== 8 || bytes.toString("latin1", version, version + 7) !== "HTTP/1.") {
+      // The HTTP/2 preface is no request of another version: it is another protocol.
+      if (bytes.toString("latin1", start, version) === "PRI * ") return Verdict.BadRequestLine;
+      const space = bytes.indexOf(32, version);
       return bytes.toString("latin1", version, Math.min(end, version + 5)) === "HTTP/" &&
-        bytes[end - 1] !== 32
+        (space === -1 || space > end)
         ? Verdict.BadVersion
         : Verdict.BadRequestLine;
     }
@@ -152,7 +187,7 @@ export class RequestHead extends HeaderBlock implements HeadView {
     const from = scheme === "https://" ? 8 : scheme.startsWith("http://") ? 7 : 0;
     if (from === 0) return Verdict.BadRequestLine;
     let end = from;
-    while (end < target.length && target[end] !== "/" && target[end] !== "?" && target[end] !== "#") end++;
+    while (end < target.length && target[end] !== "/" && target[end] !== "?") end++;
     this.authority = target.slice(from, end);
     if (!isAuthority(this.authority)) return Verdict.BadHost;
     this.#absolute = true;
@@ -219,20 +254,27 @@ export class RequestHead extends HeaderBlock implements HeadView {
       return Verdict.Ok;
     }
     let from = 0;
+    let options = 0;
+    let close = false;
     while (from <= connection.length) {
+      if (++options > MAX_CONNECTION_OPTIONS) return Verdict.BadConnectionHeader;
       let comma = connection.indexOf(",", from);
       if (comma === -1) comma = connection.length;
       const name = connection.slice(from, comma).trim().toLowerCase();
       from = comma + 1;
-      if (name === "" || name === "keep-alive") continue;
-      if (name === "close") {
+      if (name === "") continue;
+      if (name === "keep-alive") {
+        this.keepAlive = !close;
+      } else if (name === "close") {
+        close = true;
         this.keepAlive = false;
       } else if (name === "upgrade") {
         if (
           this.minor === 1 &&
           this.method === "GET" &&
           this.length === 0 &&
-          !equalsIgnoreCase(upgrade, "h2c")
+          !equalsIgnoreCase(upgrade, "h2c") &&
+          (this.get("sec-websocket-version") ?? "13") === "13"
         )
           this.upgrade = upgrade;
       } else {
@@ -247,7 +289,11 @@ export class RequestHead extends HeaderBlock implements HeadView {
   }
 }
 
-function equalsIgnoreCase(text: string, lower: string): boolean {
+function startsLine(c: number): boolean {
+  return TOKEN[c] !== 0 || c === 13;
+}
+
+export function equalsIgnoreCase(text: string, lower: string): boolean {
   return text.length === lower.length && text.toLowerCase() === lower;
 }
 

@@ -1,7 +1,7 @@
 // hot path
 /** A response head from an upstream that is not trusted: any doubt is BadResponse, and the connection goes (RFC 9112 6.3). */
 import { Verdict } from "./errors.ts";
-import { Field, HeaderBlock, hasToken, MAX_HEAD_BYTES, parseLength } from "./header-block.ts";
+import { Field, HeaderBlock, MAX_CONNECTION_OPTIONS, MAX_HEAD_BYTES, parseLength } from "./header-block.ts";
 import { CHUNKED, UNTIL_CLOSE } from "./request-head.ts";
 
 export class ResponseHead extends HeaderBlock {
@@ -17,6 +17,7 @@ export class ResponseHead extends HeaderBlock {
   /** Another response may follow on this connection with nothing left in doubt. */
   reusable = true;
   #lines = 0;
+  #options = 0;
 
   reset(start: number): void {
     this.resetBlock(start);
@@ -29,6 +30,7 @@ export class ResponseHead extends HeaderBlock {
     this.upgrade = "";
     this.reusable = true;
     this.#lines = 0;
+    this.#options = 0;
   }
 
   parse(bytes: Buffer, requestMethod: string): Verdict {
@@ -85,12 +87,9 @@ export class ResponseHead extends HeaderBlock {
           if (chunked || this.minor === 0 || this.value(i).toLowerCase() !== "chunked") return false;
           chunked = true;
           break;
-        case Field.Connection: {
-          const value = this.value(i);
-          if (hasToken(value, "close")) this.keepAlive = false;
-          this.#nominate(value);
+        case Field.Connection:
+          if (!this.#connection(this.value(i))) return false;
           break;
-        }
         case Field.Upgrade:
           this.upgrade = this.value(i);
           break;
@@ -110,14 +109,20 @@ export class ResponseHead extends HeaderBlock {
     return true;
   }
 
-  #nominate(connection: string): void {
-    if (connection.length === 10 || connection.length === 5) {
-      const only = connection.toLowerCase();
-      if (only === "keep-alive" || only === "close") return;
+  #connection(value: string): boolean {
+    let from = 0;
+    while (from <= value.length) {
+      if (++this.#options > MAX_CONNECTION_OPTIONS) return false;
+      let comma = value.indexOf(",", from);
+      if (comma === -1) comma = value.length;
+      const name = value.slice(from, comma).trim().toLowerCase();
+      from = comma + 1;
+      if (name === "close") this.keepAlive = false;
+      if (name === "" || name === "close" || name === "keep-alive") continue;
+      for (let i = 0; i < this.count; i++) {
+        if (this.kind(i) === Field.Other && this.nameIs(i, name)) this.setKind(i, Field.Nominated);
+      }
     }
-    for (let i = 0; i < this.count; i++) {
-      if (this.kind(i) === Field.Other && hasToken(connection, this.name(i)))
-        this.setKind(i, Field.Nominated);
-    }
+    return true;
   }
 }

@@ -4,6 +4,7 @@ import { BodyReader } from "./body.ts";
 import { Verdict } from "./errors.ts";
 import type { Exchange } from "./exchange.ts";
 import type { HostPool, Socket } from "./pool.ts";
+import { equalsIgnoreCase } from "./request-head.ts";
 import { ResponseHead } from "./response-head.ts";
 
 const MAX_INFORMATIONAL = 16;
@@ -77,7 +78,7 @@ export class UpstreamConnection {
       at = this.head.end;
       if (this.head.status === 101) {
         const exchange = this.exchange;
-        if (exchange.upgrade === "" || this.head.upgrade === "") {
+        if (exchange.upgrade === "" || !equalsIgnoreCase(this.head.upgrade, exchange.upgrade.toLowerCase())) {
           this.fail(Verdict.BadResponse);
           return;
         }

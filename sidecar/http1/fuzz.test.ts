@@ -1,0 +1,146 @@
+/**
+ * 20,000 mutated messages: the verdict and the bytes out do not depend on how the bytes arrive; what leaves parses in
+ * a strict parser as what was meant; and what that parser refuses is not taken. WEFT_FUZZ_SEED and WEFT_FUZZ_RUNS
+ * choose other messages; a failure prints its seed.
+ */
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { KNOWN_METHODS, parseStrictly } from "./cases/llhttp.ts";
+import { runCodec } from "./cases/run.ts";
+
+const RUNS = Number(process.env["WEFT_FUZZ_RUNS"] ?? 20_000);
+const SEED = Number(process.env["WEFT_FUZZ_SEED"] ?? 20_261_125);
+
+const SEEDS = [
+  "GET /a?b=c HTTP/1.1\r\nHost: a\r\nX-Y: z\r\n\r\n",
+  "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello",
+  "POST /x HTTP/1.1\r\nHost: a:80\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n1\r\n!\r\n0\r\nT: u\r\n\r\n",
+  "GET http://b/x HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, x-y\r\nX-Y: 1\r\nTE: trailers\r\n\r\n",
+  "GET / HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n",
+  "PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\nabcGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+  "OPTIONS * HTTP/1.1\r\nhost: a\r\nCookie: \xe9=1\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n",
+];
+const LINES = [
+  "Content-Length: 0",
+  "Content-Length: 5",
+  "Content-Length: 05",
+  "Transfer-Encoding: chunked",
+  "Transfer-Encoding: identity",
+  "Transfer-Encoding:\tCHUNKED ",
+  "Connection: close",
+  "Connection: content-length",
+  "Host: b",
+  "Expect: x",
+  "",
+];
+const TOKENS = ["\r\n", "\r", "\n", "\0", ":", "\t", " ", "0", ";", ",", "\xff", '"', "#", "\r\n\r\n"];
+
+/** A place is a fraction of the length, so that it means something after other mutations. */
+const place = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
+const mutation = fc.oneof(
+  fc.record({ kind: fc.constantFrom("delete", "duplicate", "swap" as const), at: place, to: place }),
+  fc.record({
+    kind: fc.constantFrom("insert", "replace" as const),
+    at: place,
+    text: fc.oneof(
+      fc.constantFrom(...TOKENS),
+      fc.integer({ min: 0, max: 255 }).map((c) => String.fromCharCode(c)),
+    ),
+  }),
+  fc.record({ kind: fc.constant("line" as const), at: place, text: fc.constantFrom(...LINES) }),
+  fc.record({ kind: fc.constant("append" as const), text: fc.constantFrom(...SEEDS) }),
+);
+type Mutation = typeof mutation extends fc.Arbitrary<infer T> ? T : never;
+
+function mutate(text: string, m: Mutation): string {
+  if (m.kind === "append") return text + m.text;
+  const at = Math.floor(m.at * text.length);
+  switch (m.kind) {
+    case "delete":
+      return text.slice(0, at) + text.slice(at + 1);
+    case "insert":
+      return text.slice(0, at) + m.text + text.slice(at);
+    case "replace":
+      return text.slice(0, at) + m.text + text.slice(at + 1);
+    case "duplicate": {
+      const part = text.slice(at, at + 1 + Math.floor(m.to * 20));
+      return text.slice(0, at) + part + text.slice(at);
+    }
+    case "swap": {
+      const lines = text.split("\r\n");
+      const [i, j] = [Math.floor(m.at * lines.length), Math.floor(m.to * lines.length)];
+      [lines[i], lines[j]] = [lines[j]!, lines[i]!];
+      return lines.join("\r\n");
+    }
+    case "line": {
+      const next = text.indexOf("\r\n", at);
+      const from = next === -1 ? text.length : next + 2;
+      return `${text.slice(0, from)}${m.text}\r\n${text.slice(from)}`;
+    }
+  }
+}
+
+const message = fc
+  .tuple(fc.constantFrom(...SEEDS), fc.array(mutation, { minLength: 0, maxLength: 4 }))
+  .map(([seed, mutations]) => Buffer.from(mutations.reduce(mutate, seed), "latin1"));
+
+/** The message as it would stand on the wire upstream. */
+function wireOf(out: string): string {
+  const end = out.indexOf("\r\n\r\n") + 4;
+  const head = out.slice(0, end);
+  const body = out.slice(end);
+  if (!/\r\ntransfer-encoding: chunked\r\n/.test(head)) return out;
+  return `${head}${body === "" ? "" : `${body.length.toString(16)}\r\n${body}\r\n`}0\r\n\r\n`;
+}
+
+test("split invariance, and a strict second opinion on what goes in and out", () => {
+  let taken = 0;
+  let refused = 0;
+  fc.assert(
+    fc.property(message, fc.array(place, { minLength: 3, maxLength: 3 }), (bytes, places) => {
+      const whole = runCodec(bytes, [bytes.length]);
+      for (const p of places)
+        expect(runCodec(bytes, [Math.floor(p * bytes.length), bytes.length])).toEqual(whole);
+      expect(
+        runCodec(
+          bytes,
+          Array.from(bytes, (_, i) => i + 1),
+        ),
+      ).toEqual(whole);
+
+      for (const out of whole.upstream) {
+        taken++;
+        const [method, target] = out.split(" ", 2) as [string, string];
+        if (!KNOWN_METHODS.has(method) || method === "CONNECT") continue;
+        const parsed = parseStrictly(Buffer.from(wireOf(out), "latin1"), "request");
+        expect(parsed.error, JSON.stringify(out)).toBe("");
+        expect(parsed.messages).toHaveLength(1);
+        const seen = parsed.messages[0]!;
+        const [head, ...body] = out.split("\r\n\r\n");
+        expect(seen.start).toEqual([method, target]);
+        expect(seen.body).toBe(body.join("\r\n\r\n"));
+        const lines = head!.split("\r\n").slice(1);
+        expect(lines.map((line) => line.split(": ", 1)[0])).toEqual(
+          seen.fields.filter((_, i) => i % 2 === 0),
+        );
+        expect(lines.map((line) => line.slice(line.indexOf(": ") + 2))).toEqual(
+          seen.fields.filter((_, i) => i % 2 === 1),
+        );
+      }
+      if (whole.statuses.some((status) => status >= 400)) refused++;
+      if (/upgrade/i.test(bytes.toString("latin1"))) return; // it stops at an upgrade
+      const methods = whole.upstream.map((out) => out.split(" ", 1)[0]!);
+      if (methods.some((method) => !KNOWN_METHODS.has(method) || method === "CONNECT")) return;
+      const input = parseStrictly(bytes, "request");
+      const bodies = whole.upstream.map((out) => out.slice(out.indexOf("\r\n\r\n") + 4));
+      expect(
+        input.messages.map((m) => m.body).slice(0, bodies.length),
+        `${input.error}: ${JSON.stringify(bytes.toString("latin1"))}`,
+      ).toEqual(bodies);
+    }),
+    { numRuns: RUNS, seed: SEED },
+  );
+  // The generator is worth nothing if it only makes garbage, or none.
+  expect(taken).toBeGreaterThan(RUNS / 5);
+  expect(refused).toBeGreaterThan(RUNS / 5);
+});

@@ -26,6 +26,8 @@ export class Addresses {
   readonly #mode: "explicit" | "transparent";
   readonly #saved: Saved;
   readonly #held = new Map<string, { number: number; lock?: Server }>();
+  /** Chosen for a pod that is about to be held: pods are made at the same time. */
+  readonly #reserving = new Set<number>();
 
   constructor(file: string, mode: "explicit" | "transparent") {
     this.#file = file;
@@ -38,6 +40,7 @@ export class Addresses {
     if (held === undefined) {
       held = await this.#reserve(name);
       this.#held.set(name, held);
+      this.#reserving.delete(held.number);
       this.#saved.pods[name] = held.number;
       this.#save();
     }
@@ -58,10 +61,12 @@ export class Addresses {
       ...all,
     ];
     for (const number of order) {
-      if (taken.has(number)) continue;
+      if (taken.has(number) || this.#reserving.has(number)) continue;
+      this.#reserving.add(number);
       if (this.#mode === "transparent") return { number };
       const lock = await tryListen(`127.0.1.${number}`);
       if (lock !== undefined) return { number, lock };
+      this.#reserving.delete(number);
     }
     throw new PlatformError(
       `no free pod address: a machine holds at most ${LAST - FIRST + 1} pods; stop another mesh or lower replicas`,

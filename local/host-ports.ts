@@ -1,6 +1,10 @@
-import { connect, createServer, type Server, type Socket } from "node:net";
+import { createServer, type Server, type Socket } from "node:net";
+import { splice } from "./network/relay.ts";
 import { list, PlatformError, type PlatformObject, place, record, stringMap } from "./object.ts";
 import type { Pod } from "./pod.ts";
+
+/** How the host reaches an address of a pod. */
+export type Dial = (host: string, port: number) => Promise<Socket>;
 
 /** LoadBalancer ports on 127.0.0.1: what a cloud's load balancer is for a cluster. */
 export class HostPorts {
@@ -9,6 +13,11 @@ export class HostPorts {
     { server: Server; service: string; targets: () => { host: string; port: number }[] }
   >();
   readonly #sockets = new Set<Socket>();
+  readonly #dial: Dial;
+
+  constructor(dial: Dial) {
+    this.#dial = dial;
+  }
 
   get open(): { port: number; service: string }[] {
     return [...this.#servers].map(([port, { service }]) => ({ port, service }));
@@ -73,12 +82,14 @@ export class HostPorts {
       const target = ready[turn++ % Math.max(1, ready.length)];
       this.#track(socket);
       if (target === undefined) return void socket.resetAndDestroy();
-      const upstream = connect({ ...target, allowHalfOpen: true });
-      this.#track(upstream);
-      socket.pipe(upstream);
-      upstream.pipe(socket);
-      socket.on("close", () => upstream.destroy());
-      upstream.on("close", () => socket.destroy());
+      this.#dial(target.host, target.port).then(
+        (upstream) => {
+          this.#track(upstream);
+          if (socket.destroyed) upstream.destroy();
+          else splice(socket, upstream);
+        },
+        () => socket.resetAndDestroy(),
+      );
     });
     return new Promise((resolve, reject) => {
       server.once("error", (error: NodeJS.ErrnoException) => {
@@ -101,7 +112,6 @@ export class HostPorts {
   }
 
   #track(socket: Socket): void {
-    socket.setNoDelay(true);
     this.#sockets.add(socket);
     socket.on("error", () => socket.destroy());
     socket.on("close", () => this.#sockets.delete(socket));

@@ -5,7 +5,6 @@ export {
   type PlatformOptions,
   type PlatformStatus,
   type PodStatus,
-  runningSupervisor,
   startPlatform,
-  stopRunning,
 } from "./platform.ts";
+export { runningSupervisor, stopRunning } from "./supervisor.ts";

@@ -4,6 +4,9 @@ import { setTimeout as delay } from "node:timers/promises";
 /** Marks every process of a mesh in its environment, so that a new start finds what a killed one left behind. */
 export const MARK = "WEFT_MESH_STATE";
 
+/** proc(5): times in /proc/PID/stat count in clock ticks, of which Linux shows a hundred per second. */
+const TICKS_PER_SECOND = 100;
+
 /** Start time in clock ticks since boot (proc(5), field 22): with the pid it names one process for ever. Undefined: no such process. */
 export function startTime(pid: number): string | undefined {
   try {
@@ -16,12 +19,23 @@ export function startTime(pid: number): string | undefined {
   }
 }
 
-/** Kills (SIGKILL) all processes of the mesh at `stateDir` and returns their pids when they are gone. */
+/** Now, on the clock of `startTime`. */
+export function uptimeTicks(): number {
+  return Math.floor(Number(readFileSync("/proc/uptime", "utf8").split(" ")[0]) * TICKS_PER_SECOND);
+}
+
+/**
+ * Kills (SIGKILL) all processes of the mesh at `stateDir` that began at `beganUntil` or before, and returns their pids
+ * when they are gone.
+ */
 export async function killLeftovers(
   stateDir: string,
   spare: ReadonlySet<number> = new Set(),
+  beganUntil = Number.POSITIVE_INFINITY,
 ): Promise<number[]> {
-  const found = meshProcesses(stateDir).filter((pid) => pid !== process.pid && !spare.has(pid));
+  const found = meshProcesses(stateDir).filter(
+    (pid) => pid !== process.pid && !spare.has(pid) && Number(startTime(pid)) <= beganUntil,
+  );
   for (const pid of found) {
     try {
       process.kill(pid, "SIGKILL");

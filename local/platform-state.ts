@@ -18,6 +18,10 @@ export function virtualServices(objects: readonly PlatformObject[]): PlatformObj
   });
 }
 
+export function serviceKey({ metadata }: PlatformObject): string {
+  return `${metadata.namespace ?? "default"}/${metadata.name}`;
+}
+
 /** What the platform tells the control plane, in Kubernetes' own shapes: a v1 List of Pods and IPAddresses. */
 export function platformState(
   mode: "explicit" | "transparent",

@@ -1,19 +1,28 @@
-import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, rmSync } from "node:fs";
 import { dirname, join, resolve as resolvePath } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { type Clock, systemClock } from "#lib/clock.ts";
 import { createLogger } from "#lib/log.ts";
 import { Addresses } from "./addresses.ts";
+import { ControlPlane } from "./control-plane.ts";
 import { HostPorts } from "./host-ports.ts";
-import { killLeftovers, MARK, startTime } from "./leftovers.ts";
-import { chooseMode, type Mode } from "./mode.ts";
-import { list, PlatformError, type PlatformObject, record } from "./object.ts";
-import { PlatformFile, platformState, serviceEnvironment, virtualServices } from "./platform-state.ts";
-import { getJson, isReady, Pod } from "./pod.ts";
-import { MACHINE_RESTART, Supervised } from "./process.ts";
+import { type Chosen, chooseMode, type Mode } from "./mode.ts";
+import type { Names } from "./network/names.ts";
+import { dial, hostNetwork, type PodNetwork } from "./network/network.ts";
+import { podFiles, updateHosts } from "./network/pod-files.ts";
+import { PlatformError, type PlatformObject } from "./object.ts";
+import {
+  PlatformFile,
+  platformState,
+  serviceEnvironment,
+  serviceKey,
+  virtualServices,
+} from "./platform-state.ts";
+import { Pod } from "./pod.ts";
 import { type PodTemplate, podTemplates } from "./spec.ts";
-import { Tokens, writeAtomic } from "./tokens.ts";
+import { saveSupervisor, sweep, takeOver } from "./supervisor.ts";
+import { Tokens } from "./tokens.ts";
 
 export interface PlatformOptions {
   readonly objects: readonly PlatformObject[];
@@ -63,12 +72,11 @@ const PROJECT = dirname(dirname(fileURLToPath(import.meta.url)));
 /** Starts the control plane, then every pod; resolves when the processes are started (see `whenReady`). */
 export async function startPlatform(given: PlatformOptions): Promise<Platform> {
   const options = { ...given, stateDir: resolvePath(given.stateDir) };
-  const { mode, reason } = chooseMode(options.mode ?? "auto");
   const templates = podTemplates(options.objects);
   mkdirSync(join(options.stateDir, "pods"), { recursive: true, mode: 0o700 });
   checkSocketPaths(options.stateDir, templates);
   await takeOver(options.stateDir);
-  const platform = new Platform(options, mode, reason);
+  const platform = new Platform(options, await chooseMode(options.mode ?? "auto", options.stateDir));
   try {
     await platform.begin(templates);
   } catch (error) {
@@ -89,55 +97,16 @@ function checkSocketPaths(stateDir: string, templates: readonly PodTemplate[]): 
   }
 }
 
-/** Refuses when the mesh runs; otherwise cleans what a killed supervisor left. */
-async function takeOver(stateDir: string): Promise<void> {
-  const running = runningSupervisor(stateDir);
-  if (running !== undefined && running !== process.pid)
-    throw new PlatformError(
-      `a mesh already runs in ${stateDir} (pid ${running}): stop it with "weft down" or choose another with --mesh`,
-    );
-  await killLeftovers(stateDir);
-  for (const name of ["xds.sock", "admin.sock", "otlp.sock", "platform.json"])
-    rmSync(join(stateDir, name), { force: true });
-}
-
-/** The pid of the supervisor of this state directory, if that very process still lives. */
-export function runningSupervisor(stateDir: string): number | undefined {
-  const file = join(stateDir, "supervisor.json");
-  if (!existsSync(file)) return undefined;
-  try {
-    const saved = JSON.parse(readFileSync(file, "utf8")) as { pid: number; startTime: string };
-    return startTime(saved.pid) === saved.startTime ? saved.pid : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-/** `weft down`: asks the supervisor to stop and waits; then nothing of the mesh is left. False: nothing ran. */
-export async function stopRunning(stateDir: string, timeoutMs = 60_000): Promise<boolean> {
-  const pid = runningSupervisor(stateDir);
-  if (pid !== undefined && pid !== process.pid) {
-    process.kill(pid, "SIGTERM");
-    const deadline = performance.now() + timeoutMs;
-    while (runningSupervisor(stateDir) === pid && performance.now() < deadline) await delay(20);
-    if (runningSupervisor(stateDir) === pid) process.kill(pid, "SIGKILL");
-  }
-  const killed = await killLeftovers(stateDir);
-  rmSync(join(stateDir, "supervisor.json"), { force: true });
-  return pid !== undefined || killed.length > 0;
-}
-
 export class Platform {
   readonly #options: PlatformOptions;
-  readonly #mode: Mode;
-  readonly #reason: string;
+  readonly #chosen: Chosen;
   readonly #clock: Clock;
   readonly #addresses: Addresses;
   readonly #tokens: Tokens;
   readonly #file: PlatformFile;
-  readonly #hostPorts = new HostPorts();
+  readonly #hostPorts: HostPorts;
   readonly #log = createLogger("local");
-  #controlPlane: Supervised | undefined;
+  #controlPlane: ControlPlane | undefined;
   #objects: readonly PlatformObject[];
   #templates: readonly PodTemplate[] = [];
   #pods: Pod[] = [];
@@ -146,20 +115,21 @@ export class Platform {
   #writeQueued = false;
   readonly #waiters = new Set<() => void>();
 
-  constructor(options: PlatformOptions, mode: Mode, reason: string) {
+  constructor(options: PlatformOptions, chosen: Chosen) {
     this.#options = options;
-    this.#mode = mode;
-    this.#reason = reason;
+    this.#chosen = chosen;
+    const { network } = chosen;
+    this.#hostPorts = new HostPorts(network === null ? dial : (host, port) => network.dial(host, port));
     this.#clock = options.clock ?? systemClock;
     this.#objects = options.objects;
-    this.#addresses = new Addresses(join(options.stateDir, "addresses.json"), mode);
+    this.#addresses = new Addresses(join(options.stateDir, "addresses.json"), chosen.mode);
     this.#tokens = new Tokens(options.stateDir);
     this.#file = new PlatformFile(join(options.stateDir, "platform.json"));
   }
 
   async begin(templates: readonly PodTemplate[]): Promise<void> {
     await this.#hostPorts.update(this.#objects, () => this.#pods);
-    this.#saveSupervisor();
+    saveSupervisor(this.#options.stateDir, { mode: this.#chosen.mode, reason: this.#chosen.reason });
     this.#writeState();
     if (this.#options.dataPlane !== "none") await this.#startControlPlane();
     this.#templates = templates;
@@ -167,46 +137,15 @@ export class Platform {
   }
 
   async #startControlPlane(): Promise<void> {
-    const dir = this.#options.stateDir;
-    const config = {
-      paths: [],
-      trustDomain: "cluster.local",
-      rootNamespace: "istio-system",
-      ...this.#options.controlPlaneConfig,
-      stateDir: dir,
-      listen: {
-        grpc: [`unix:${join(dir, "xds.sock")}`],
-        admin: `unix:${join(dir, "admin.sock")}`,
-        otlp: `unix:${join(dir, "otlp.sock")}`,
-      },
-      platform: join(dir, "platform.json"),
+    this.#controlPlane = new ControlPlane({
+      stateDir: this.#options.stateDir,
+      projectDir: PROJECT,
       tokenKeys: this.#tokens.publicKeyFile,
-    };
-    const file = join(dir, "control-plane.json");
-    writeAtomic(file, JSON.stringify(config, undefined, 1));
-    const logFile = join(dir, "control-plane.log");
-    const process_ = new Supervised(
-      {
-        name: "control-plane",
-        command: [process.execPath, join(PROJECT, "control-plane", "main.ts"), "--config", file],
-        cwd: PROJECT,
-        env: { ...definedEnv(), [MARK]: dir },
-        logFile,
-        ...MACHINE_RESTART,
-      },
-      this.#clock,
-      () => this.#changed(),
-    );
-    this.#controlPlane = process_;
-    process_.start();
-    const deadline = performance.now() + 20_000;
-    while (!(await isReady(join(dir, "admin.sock"), "/healthz"))) {
-      if (process_.restarts > 2 || performance.now() > deadline)
-        throw new PlatformError(
-          `the control plane did not start (${process_.lastExit ?? "no answer"}): ${tail(logFile)}`,
-        );
-      await delay(20);
-    }
+      config: this.#options.controlPlaneConfig ?? {},
+      clock: this.#clock,
+      changed: () => this.#changed(),
+    });
+    await this.#controlPlane.start();
   }
 
   /** New objects: scales, replaces what changed, removes what is gone. On an error nothing changes. */
@@ -268,10 +207,11 @@ export class Platform {
     const bare = template.ownerKind === "Pod" && !names.has(template.workload);
     const name = bare ? template.workload : `${template.workload}-${n}`;
     const address = await this.#addresses.pod(name);
-    const pod = new Pod({
+    const pod: Pod = new Pod({
       name,
       template,
       address,
+      network: () => this.#network(pod),
       stateDir: this.#options.stateDir,
       trustDomain: String(this.#options.controlPlaneConfig?.["trustDomain"] ?? "cluster.local"),
       proxyCommand: this.#proxyCommand(),
@@ -280,13 +220,36 @@ export class Platform {
       clock: this.#clock,
       serviceEnv: serviceEnvironment(template.namespace, virtualServices(this.#objects), (key) => {
         const vip = this.#addresses.service(key);
-        return this.#mode === "transparent" ? vip : vip.replace(/^\d+\.\d+/, address.servicePrefix);
+        return this.#chosen.mode === "transparent" ? vip : vip.replace(/^\d+\.\d+/, address.servicePrefix);
       }),
       changed: () => this.#changed(),
     });
     this.#pods.push(pod);
     this.#writeState();
     return pod;
+  }
+
+  async #network(pod: Pod): Promise<PodNetwork> {
+    const { network } = this.#chosen;
+    const { name, address, template } = pod;
+    if (network === null) return hostNetwork(address);
+    const binds = podFiles(this.#podDir(pod), pod, this.#names());
+    // A gateway listens on its ports itself; nothing of its traffic is turned.
+    const intercept = template.inject && !template.gateway && this.#options.dataPlane !== "none";
+    return network.pod({ name, address, intercept, binds });
+  }
+
+  #podDir(pod: Pod): string {
+    return join(this.#options.stateDir, "pods", pod.name);
+  }
+
+  #names(): Names {
+    const virtual = new Set(virtualServices(this.#objects).map(serviceKey));
+    return {
+      objects: this.#objects,
+      pods: this.#pods,
+      vip: (key) => (virtual.has(key) ? this.#addresses.service(key) : undefined),
+    };
   }
 
   #proxyCommand(): readonly string[] | undefined {
@@ -300,6 +263,7 @@ export class Platform {
   async #remove(pod: Pod): Promise<void> {
     if (pod.stopping) return;
     await pod.stop(this.#options.drainMs ?? 500);
+    await this.#chosen.network?.remove(pod.name);
     this.#pods = this.#pods.filter((p) => p !== pod);
     this.#addresses.release(pod.name);
     this.#changed();
@@ -319,19 +283,15 @@ export class Platform {
   #writeState(): void {
     const vips = new Map<string, string>();
     for (const s of virtualServices(this.#objects)) {
-      const key = `${s.metadata.namespace ?? "default"}/${s.metadata.name}`;
+      const key = serviceKey(s);
       vips.set(key, this.#addresses.service(key));
     }
-    this.#file.write(platformState(this.#mode, this.#pods, vips));
-  }
-
-  #saveSupervisor(): void {
-    const { mode, reason } = this.status();
-    const file = join(this.#options.stateDir, "supervisor.json");
-    writeAtomic(
-      file,
-      JSON.stringify({ pid: process.pid, startTime: startTime(process.pid), mode, reason }, undefined, 1),
-    );
+    // Names first: whoever hears of a pod can look it up.
+    if (this.#chosen.network !== null) {
+      const names = this.#names();
+      for (const pod of this.#pods) updateHosts(this.#podDir(pod), pod, names);
+    }
+    this.#file.write(platformState(this.#chosen.mode, this.#pods, vips));
   }
 
   #when(condition: () => boolean): Promise<void> {
@@ -382,19 +342,8 @@ export class Platform {
   async #unsynced(): Promise<string[]> {
     if ((this.#options.dataPlane ?? "weft") === "none") return [];
     const wanted = this.#pods.filter((p) => !p.stopping && p.template.inject);
-    const answer = await getJson(join(this.#options.stateDir, "admin.sock"), "/status");
-    const proxies = list(record(answer)["proxies"]);
-    const synced = (pod: Pod): boolean =>
-      proxies.some((proxy) => {
-        const types = Object.values(record(proxy["types"])).map(record);
-        return (
-          String(proxy["nodeId"]).split("~")[1] === pod.address.podIp &&
-          proxy["connected"] === true &&
-          types.length > 0 &&
-          types.every((t) => t["nonceAcked"] === t["nonceSent"] && t["nack"] === undefined)
-        );
-      });
-    return wanted.filter((p) => !synced(p)).map((p) => p.name);
+    const synced = (await this.#controlPlane?.synced()) ?? new Set();
+    return wanted.filter((p) => !synced.has(p.address.podIp)).map((p) => p.name);
   }
 
   status(): PlatformStatus {
@@ -402,8 +351,8 @@ export class Platform {
       this.#pods.filter((p) => p.template.hash === t.hash && p.template.workload === t.workload && p.ready)
         .length;
     return {
-      mode: this.#mode,
-      reason: this.#reason,
+      mode: this.#chosen.mode,
+      reason: this.#chosen.reason,
       ready: this.#templates.every((t) => count(t) === t.replicas),
       pid: process.pid,
       stateDir: this.#options.stateDir,
@@ -435,23 +384,9 @@ export class Platform {
     this.#hostPorts.close();
     await Promise.all(this.#pods.map((p) => p.stop(0)));
     await this.#controlPlane?.stop(5_000);
-    await killLeftovers(this.#options.stateDir);
+    await this.#chosen.network?.close();
+    await sweep(this.#options.stateDir);
     this.#addresses.close();
-    for (const name of ["xds.sock", "admin.sock", "otlp.sock", "platform.json", "supervisor.json"])
-      rmSync(join(this.#options.stateDir, name), { force: true });
-  }
-}
-
-function definedEnv(): Record<string, string> {
-  return Object.fromEntries(
-    Object.entries(process.env).filter((e): e is [string, string] => e[1] !== undefined),
-  );
-}
-
-function tail(file: string): string {
-  try {
-    return readFileSync(file, "utf8").slice(-1500);
-  } catch {
-    return "(no log)";
+    rmSync(join(this.#options.stateDir, "supervisor.json"), { force: true });
   }
 }

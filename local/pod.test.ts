@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { importSPKI, jwtVerify } from "jose";
 import { afterEach, expect, test } from "vitest";
 import { systemClock } from "#lib/clock.ts";
+import { hostNetwork } from "./network/network.ts";
 import { Pod } from "./pod.ts";
 import { podTemplates } from "./spec.ts";
 import { Tokens } from "./tokens.ts";
@@ -38,10 +39,12 @@ test("the app starts after its proxy is ready, with the proxy in its environment
   ]);
   if (template === undefined) throw new Error("no template");
   const tokens = new Tokens(dir);
+  const address = { podIp: "127.0.1.19", appIp: "127.0.2.19", servicePrefix: "127.19" };
   pod = new Pod({
     name: "a",
     template,
-    address: { podIp: "127.0.1.19", appIp: "127.0.2.19", servicePrefix: "127.19" },
+    address,
+    network: () => Promise.resolve(hostNetwork(address)),
     stateDir: dir,
     trustDomain: "cluster.local",
     proxyCommand: [process.execPath, proxy],

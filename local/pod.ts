@@ -1,10 +1,11 @@
 import { mkdirSync, rmSync } from "node:fs";
-import { request } from "node:http";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Clock } from "#lib/clock.ts";
 import type { PodAddress } from "./addresses.ts";
+import { isReady } from "./admin-socket.ts";
 import { MARK } from "./leftovers.ts";
+import type { PodNetwork } from "./network/network.ts";
 import { watchProbe } from "./probe.ts";
 import { KUBERNETES_RESTART, MACHINE_RESTART, Supervised } from "./process.ts";
 import { type ContainerSpec, expand, type PodTemplate } from "./spec.ts";
@@ -14,6 +15,8 @@ export interface PodContext {
   readonly name: string;
   readonly template: PodTemplate;
   readonly address: PodAddress;
+  /** Made when the pod starts. */
+  readonly network: () => Promise<PodNetwork>;
   readonly stateDir: string;
   readonly trustDomain: string;
   /** [program, arguments] of the proxy without its config; undefined: no proxy (tests, dataPlane "none"). */
@@ -73,25 +76,27 @@ export class Pod {
     const tokenFile = join(this.#dir, "token");
     const issue = (): Promise<void> =>
       tokens.write(tokenFile, template.namespace, template.serviceAccount, this.name);
-    await issue();
+    const [network] = await Promise.all([this.#context.network(), issue()]);
+    if (this.#stopping) return;
     const refresh = setInterval(() => void issue().catch(() => {}), TOKEN_REFRESH_MS).unref();
     this.#cancels.push(() => clearInterval(refresh));
     if (proxyCommand !== undefined && template.inject) {
-      await this.#startProxy(proxyCommand, tokenFile);
+      await this.#startProxy(network, proxyCommand, tokenFile);
     } else {
       this.#proxyReady = true;
     }
-    for (const container of template.containers) if (!this.#stopping) this.#startContainer(container);
+    for (const container of template.containers)
+      if (!this.#stopping) this.#startContainer(network, container);
     this.#context.changed();
   }
 
-  async #startProxy(command: readonly string[], tokenFile: string): Promise<void> {
+  async #startProxy(network: PodNetwork, command: readonly string[], tokenFile: string): Promise<void> {
     const file = join(this.#dir, "proxy.json");
     writeAtomic(file, JSON.stringify(this.#proxyConfig(tokenFile), undefined, 1));
     this.#proxy = new Supervised(
       {
         name: "istio-proxy",
-        command: [...command, "--config", file],
+        command: network.enter([...command, "--config", file], this.#context.projectDir),
         cwd: this.#context.projectDir,
         env: { ...this.#baseEnv() },
         logFile: join(this.#dir, "logs", "istio-proxy.log"),
@@ -207,12 +212,12 @@ export class Pod {
     return env;
   }
 
-  #startContainer(container: ContainerSpec): void {
+  #startContainer(network: PodNetwork, container: ContainerSpec): void {
     const env = this.#containerEnv(container);
     const command = container.command.map((word) => expand(word, env));
     // The Node that runs the mesh also runs the examples: the right version comes as a dependency.
     if (command[0] === "node") command[0] = process.execPath;
-    const target = { host: env["POD_IP"] ?? "127.0.0.1", env, cwd: container.cwd };
+    const target = { network, env, cwd: container.cwd };
     let probes: (() => void)[] = [];
     let watched: number | undefined;
     const stopProbes = (): void => {
@@ -240,7 +245,7 @@ export class Pod {
     const supervised = new Supervised(
       {
         name: container.name,
-        command,
+        command: network.enter(command, container.cwd),
         cwd: container.cwd,
         env,
         logFile: join(this.#dir, "logs", `${container.name}.log`),
@@ -285,39 +290,4 @@ export class Pod {
     await this.#proxy?.stop(10_000);
     for (const file of ["admin.sock", "sds.sock", "token"]) rmSync(join(this.#dir, file), { force: true });
   }
-}
-
-export function isReady(socketPath: string, path = "/ready"): Promise<boolean> {
-  return new Promise((resolve) => {
-    const req = request({ socketPath, path, agent: false, timeout: 1_000 }, (res) => {
-      res.resume();
-      resolve(res.statusCode === 200);
-    });
-    req.on("timeout", () => req.destroy());
-    req.on("error", () => resolve(false));
-    req.end();
-  });
-}
-
-/** A JSON answer over a Unix socket; null when there is none. */
-export function getJson(socketPath: string, path: string): Promise<unknown> {
-  return new Promise((resolve) => {
-    const req = request({ socketPath, path, agent: false, timeout: 5_000 }, (res) => {
-      let text = "";
-      res.setEncoding("utf8").on("data", (piece: string) => {
-        text += piece;
-      });
-      res.on("error", () => resolve(null));
-      res.on("end", () => {
-        try {
-          resolve(JSON.parse(text));
-        } catch {
-          resolve(null);
-        }
-      });
-    });
-    req.on("timeout", () => req.destroy());
-    req.on("error", () => resolve(null));
-    req.end();
-  });
 }

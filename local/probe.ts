@@ -1,58 +1,74 @@
 import { spawn } from "node:child_process";
 import { request } from "node:http";
-import { connect } from "node:net";
-import type { ProbeSpec } from "./spec.ts";
+import type { Socket } from "node:net";
+import type { PodNetwork } from "./network/network.ts";
+import type { ProbeAction, ProbeSpec } from "./spec.ts";
 
 export interface ProbeTarget {
-  readonly host: string;
+  readonly network: PodNetwork;
   readonly env: Readonly<Record<string, string>>;
   readonly cwd: string;
 }
 
 /** One attempt; undefined = success, otherwise the reason. Never throws. HTTP succeeds from 200 to 399, as Kubernetes. */
-export function probeOnce(spec: ProbeSpec, target: ProbeTarget): Promise<string | undefined> {
-  const timeout = spec.timeoutSeconds * 1000;
-  const action = spec.action;
+export async function probeOnce(spec: ProbeSpec, target: ProbeTarget): Promise<string | undefined> {
+  const { action } = spec;
+  const timeoutMs = spec.timeoutSeconds * 1000;
+  if (action.kind === "exec") return probeExec(action.command, target, timeoutMs);
+  let socket: Socket | undefined;
+  let late = false;
+  const timer = Promise.withResolvers<string>();
+  const timeout = setTimeout(() => {
+    late = true;
+    socket?.destroy();
+    timer.resolve(`no ${action.kind === "tcp" ? "connection" : "answer"} in ${timeoutMs} ms`);
+  }, timeoutMs);
+  const attempt = async (): Promise<string | undefined> => {
+    socket = await target.network.probe(action.port);
+    socket.on("error", () => {});
+    if (late || action.kind === "tcp") return void socket.destroy();
+    return probeHttp(action, target.env["POD_IP"] ?? "localhost", socket);
+  };
+  try {
+    return await Promise.race([attempt(), timer.promise]);
+  } catch (error) {
+    return (error as Error).message;
+  } finally {
+    clearTimeout(timeout);
+  }
+}
+
+function probeHttp(
+  action: Extract<ProbeAction, { kind: "http" }>,
+  host: string,
+  socket: Socket,
+): Promise<string | undefined> {
   return new Promise((resolve) => {
-    if (action.kind === "http") {
-      const req = request(
-        {
-          host: target.host,
-          port: action.port,
-          path: action.path,
-          agent: false,
-          timeout,
-          headers: { "user-agent": "weft-probe", ...action.headers } as Record<string, string>,
-        },
-        (res) => {
-          res.resume();
-          const status = res.statusCode ?? 0;
-          resolve(status >= 200 && status < 400 ? undefined : `GET ${action.path} answered ${status}`);
-        },
-      );
-      req.on("timeout", () => req.destroy(new Error(`no answer in ${timeout} ms`)));
-      req.on("error", (error) => resolve(error.message));
-      req.end();
-    } else if (action.kind === "tcp") {
-      const socket = connect({ host: target.host, port: action.port, timeout });
-      socket.on("connect", () => {
-        socket.destroy();
-        resolve(undefined);
-      });
-      socket.on("timeout", () => socket.destroy(new Error(`no connection in ${timeout} ms`)));
-      socket.on("error", (error) => resolve(error.message));
-    } else {
-      const [file = "", ...args] = action.command;
-      const child = spawn(file, args, {
-        cwd: target.cwd,
-        env: target.env,
-        stdio: "ignore",
-        timeout,
-        killSignal: "SIGKILL",
-      });
-      child.on("error", (error) => resolve(error.message));
-      child.on("exit", (code) => resolve(code === 0 ? undefined : `exit code ${code}`));
-    }
+    const headers = { "user-agent": "weft-probe", ...action.headers } as Record<string, string>;
+    const { path, port } = action;
+    const req = request({ host, port, path, headers, createConnection: () => socket }, (res) => {
+      res.resume();
+      res.on("close", () => socket.destroy());
+      const status = res.statusCode ?? 0;
+      resolve(status >= 200 && status < 400 ? undefined : `GET ${path} answered ${status}`);
+    });
+    // Through the relay it comes paused.
+    req.on("socket", () => socket.resume());
+    req.on("error", (error) => resolve(error.message));
+    req.end();
+  });
+}
+
+function probeExec(
+  command: readonly string[],
+  { network, env, cwd }: ProbeTarget,
+  timeout: number,
+): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    const [file = "", ...args] = network.enter(command, cwd);
+    const child = spawn(file, args, { cwd, env, stdio: "ignore", timeout, killSignal: "SIGKILL" });
+    child.on("error", (error) => resolve(error.message));
+    child.on("exit", (code) => resolve(code === 0 ? undefined : `exit code ${code}`));
   });
 }
 

@@ -1,4 +1,5 @@
-/** Runs a suite twice with the same expectations: on our sidecars, and on a stock Envoy that our control plane drives. */
+/** Runs a suite with the same expectations on our sidecars and on a stock Envoy that our control plane drives, and per mode. */
+import { spawnSync } from "node:child_process";
 import { afterAll, beforeAll, describe } from "vitest";
 import { findEnvoy } from "./envoy.ts";
 import { type DataPlane, type Mesh, type MeshOptions, type Mode, startMesh } from "./mesh.ts";
@@ -6,23 +7,51 @@ import { type DataPlane, type Mesh, type MeshOptions, type Mode, startMesh } fro
 const PLANES: readonly DataPlane[] = ["weft", "envoy"];
 const START_TIMEOUT_MS = 90_000;
 
+export interface SuiteOptions extends Omit<MeshOptions, "dataPlane" | "mode"> {
+  /** A suite that asks for both runs four times. Default: explicit only. */
+  readonly modes?: readonly Mode[];
+}
+
 export function onEachDataPlane(
   name: string,
-  options: Omit<MeshOptions, "dataPlane" | "mode"> & { readonly mode?: Mode },
-  suite: (mesh: () => Mesh) => void,
+  options: SuiteOptions,
+  suite: (mesh: () => Mesh, on: { readonly dataPlane: DataPlane; readonly mode: Mode }) => void,
 ): void {
-  const envoy = findEnvoy();
-  for (const dataPlane of PLANES) {
-    const missing = dataPlane === "envoy" && "missing" in envoy ? envoy.missing : "";
-    if (missing !== "" && process.env["CI"]) throw new Error(`in CI nothing may be missing: ${missing}`);
-    const title = `${name} on ${dataPlane}${missing === "" ? "" : ` (skipped: ${missing})`}`;
-    describe.skipIf(missing !== "")(title, () => {
-      let mesh: Mesh | undefined;
-      beforeAll(async () => {
-        mesh = await startMesh({ mode: "explicit", ...options, dataPlane });
-      }, START_TIMEOUT_MS);
-      afterAll(() => mesh?.stop());
-      suite(() => mesh!);
-    });
+  const { modes = ["explicit"], ...rest } = options;
+  for (const mode of modes) {
+    for (const dataPlane of PLANES) {
+      const missing =
+        (mode === "transparent" && noNamespaces()) || (dataPlane === "envoy" && noEnvoy()) || "";
+      if (missing !== "" && process.env["CI"]) throw new Error(`in CI nothing may be missing: ${missing}`);
+      const title = `${name} on ${dataPlane}, ${mode}${missing === "" ? "" : ` (skipped: ${missing})`}`;
+      describe.skipIf(missing !== "")(title, () => {
+        let mesh: Mesh | undefined;
+        beforeAll(async () => {
+          mesh = await startMesh({ ...rest, mode, dataPlane });
+        }, START_TIMEOUT_MS);
+        afterAll(() => mesh?.stop());
+        suite(() => mesh!, { dataPlane, mode });
+      });
+    }
   }
+}
+
+function noEnvoy(): string {
+  const envoy = findEnvoy();
+  return "missing" in envoy ? envoy.missing : "";
+}
+
+let namespaces: string | undefined;
+/** Why this machine cannot run a mesh in transparent mode, or "". */
+export function noNamespaces(): string {
+  if (namespaces === undefined) {
+    const users = process.getuid?.() === 0 ? [] : ["--user", "--map-current-user", "--keep-caps"];
+    const tried = spawnSync("unshare", [...users, "--net", "--mount", "iptables", "-t", "nat", "-S"]);
+    namespaces =
+      tried.status === 0
+        ? ""
+        : `no transparent mode here: ${tried.error?.message ?? tried.stderr.toString().trim()}; ` +
+          "`weft up --mode transparent` says what to do";
+  }
+  return namespaces;
 }

@@ -4,7 +4,16 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { cpSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { request } from "node:http";
 import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -126,20 +135,21 @@ export class Mesh {
     return pid;
   }
 
-  /** Runs a program with the environment of the pod's app, so that it reaches services as the app does. */
-  async exec(pod: string, command: readonly string[]): Promise<Finished> {
+  /** Runs a program as the pod's app runs: its environment, in transparent mode its namespaces. */
+  exec(pod: string, command: readonly string[]): Promise<Finished> {
     const app = this.#processes().find(({ env }) => env["HOSTNAME"] === pod && env["POD_IP"] !== undefined);
     if (app === undefined) throw new Error(`the app of ${pod} does not run`);
-    const [file = "", ...args] = command;
-    const child = spawn(file, args, { env: app.env, stdio: ["ignore", "pipe", "pipe"] });
-    const out: Buffer[] = [];
-    let stderr = "";
-    child.stdout.on("data", (chunk: Buffer) => out.push(chunk));
-    child.stderr.on("data", (chunk: Buffer) => {
-      stderr += chunk;
-    });
-    const [code] = (await once(child, "close")) as [number | null];
-    return { code, stdout: Buffer.concat(out), stderr };
+    return run([...enter(app.pid), ...command], app.env);
+  }
+
+  /** Runs a program outside of every pod, where pods can be reached: as a kubelet or a host of the cluster would. */
+  execOnNode(command: readonly string[]): Promise<Finished> {
+    if (this.mode === "explicit") return run(command, process.env);
+    const holder = this.#processes().find(({ args }) =>
+      args.some((arg) => arg.endsWith("/network/holder.ts")),
+    );
+    if (holder === undefined) throw new Error("nothing holds the mesh's network");
+    return run([...enter(holder.pid), ...command], process.env);
   }
 
   /** `weft ARGS` on this mesh; its standard output. A non-zero exit is an error with what it said. */
@@ -230,6 +240,28 @@ export class Mesh {
     }
     rmSync(this.#home, { recursive: true, force: true });
   }
+}
+
+/** The command line that starts another in the namespaces of a process; empty where they are ours. */
+function enter(pid: number): string[] {
+  const other = (kind: string): boolean =>
+    readlinkSync(`/proc/${pid}/ns/${kind}`) !== readlinkSync(`/proc/self/ns/${kind}`);
+  if (!other("net")) return [];
+  const users = other("user") ? ["--user", "--preserve-credentials"] : [];
+  return ["nsenter", "--target", String(pid), ...users, "--net", "--mount"];
+}
+
+async function run(command: readonly string[], env: NodeJS.ProcessEnv): Promise<Finished> {
+  const [file = "", ...args] = command;
+  const child = spawn(file, args, { env, stdio: ["ignore", "pipe", "pipe"] });
+  const out: Buffer[] = [];
+  let stderr = "";
+  child.stdout.on("data", (chunk: Buffer) => out.push(chunk));
+  child.stderr.on("data", (chunk: Buffer) => {
+    stderr += chunk;
+  });
+  const [code] = (await once(child, "close")) as [number | null];
+  return { code, stdout: Buffer.concat(out), stderr };
 }
 
 /** Resolves when `weft up` says that the mesh is ready. */

@@ -1,0 +1,140 @@
+/**
+ * The one process that holds the network of a mesh: it runs inside of the mesh's namespaces, makes those of the pods and
+ * relays connections from and to the host. Everything goes with it: the namespaces of pods are held by its children,
+ * which end when it does. Started by network.ts, spoken to over Node's IPC channel.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { writeFileSync } from "node:fs";
+import { killLeftovers, uptimeTicks } from "../leftovers.ts";
+import { serveRelay } from "./relay.ts";
+import { meshLinks, NODE_IP, nat, nodeLinks, type PodLink, podLinks, podRules } from "./rules.ts";
+
+export interface HolderConfig {
+  readonly stateDir: string;
+  readonly relaySocket: string;
+}
+
+/** [file inside of the pod, what it shows] */
+export type Bind = readonly [target: string, source: string];
+
+export type Order =
+  | {
+      readonly kind: "make";
+      readonly pod: string;
+      readonly link: PodLink;
+      readonly intercept: boolean;
+      readonly binds: readonly Bind[];
+    }
+  | { readonly kind: "remove"; readonly pod: string };
+
+export interface Call {
+  readonly id: number;
+  readonly order: Order;
+}
+/** `failed` says which step and what the tool said. The first answer, id 0, is about the mesh itself. */
+export type Answer =
+  | { readonly id: number; readonly pid?: number }
+  | { readonly id: number; readonly failed: string };
+
+/** Arguments: `target source` pairs. `cat` holds the namespaces until the holder closes its input, also by dying. */
+const POD = `set -e
+printf %s "$LINKS" | ip -batch -
+if [ -n "$RULES" ]; then printf %s "$RULES" | iptables-restore; fi
+echo 0 2>/dev/null >/proc/sys/net/ipv4/ip_unprivileged_port_start || :
+while [ $# -gt 1 ]; do
+  if [ -e "$1" ]; then mount --bind "$2" "$1"; fi
+  shift 2
+done
+echo made
+exec cat
+`;
+
+const config = JSON.parse(process.argv[2] ?? "{}") as HolderConfig;
+const pods = new Map<string, ChildProcess>();
+
+process.on("message", (call: Call) => {
+  obey(call.order).then(
+    (pid) => answer({ id: call.id, ...(pid === undefined ? {} : { pid }) }),
+    (error: Error) => answer({ id: call.id, failed: error.message }),
+  );
+});
+// A supervisor that ends in order has stopped its pods; one that was killed has not. Only what is older than its end is
+// ended: a new `weft up` may have begun.
+process.on("disconnect", () => {
+  void killLeftovers(config.stateDir, new Set(), uptimeTicks()).then(() => process.exit(0));
+});
+try {
+  await run("ip", ["-batch", "-"], meshLinks());
+  writeFileSync("/proc/sys/net/ipv4/ip_forward", "1");
+  // Here only to learn whether they can be had.
+  await run("iptables-restore", [], podRules(NODE_IP));
+  await run("iptables-restore", [], nat());
+  await serveRelay(config.relaySocket);
+  answer({ id: 0, pid: process.pid });
+} catch (error) {
+  answer({ id: 0, failed: (error as Error).message });
+}
+
+async function obey(order: Order): Promise<number | undefined> {
+  switch (order.kind) {
+    case "make":
+      return make(order.pod, order.link, order.intercept, order.binds);
+    case "remove":
+      // The pair goes with the pod's namespace, that with its last process.
+      pods.get(order.pod)?.kill("SIGKILL");
+      pods.delete(order.pod);
+      return undefined;
+  }
+}
+
+async function make(pod: string, link: PodLink, intercept: boolean, binds: readonly Bind[]): Promise<number> {
+  const child = spawn(
+    "unshare",
+    ["-n", "-m", "--propagation", "slave", "sh", "-c", POD, "pod", ...binds.flat()],
+    {
+      env: {
+        ...process.env,
+        LINKS: podLinks(link, process.pid),
+        RULES: intercept ? podRules(link.podIp) : "",
+      },
+      stdio: ["pipe", "pipe", "pipe"],
+      detached: true,
+    },
+  );
+  pods.set(pod, child);
+  let said = "";
+  child.stderr.on("data", (piece: Buffer) => {
+    said += piece;
+  });
+  const ended = new Promise<never>((_, reject) => {
+    child.once("error", reject);
+    child.once("close", (code, signal) =>
+      reject(new Error(`unshare ended with ${signal ?? code}: ${said.trim()}`)),
+    );
+  });
+  ended.catch(() => {});
+  await Promise.race([once(child.stdout, "data"), ended]);
+  await run("ip", ["-batch", "-"], nodeLinks(link));
+  return child.pid!;
+}
+
+function run(tool: string, args: readonly string[], input: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(tool, args, { stdio: ["pipe", "ignore", "pipe"] });
+    let said = "";
+    child.stderr.on("data", (piece: Buffer) => {
+      said += piece;
+    });
+    child.stdin.on("error", () => {});
+    child.stdin.end(input);
+    child.once("error", reject);
+    child.once("close", (code) =>
+      code === 0 ? resolve() : reject(new Error(`${tool}: ${said.trim() || `exit code ${code}`}`)),
+    );
+  });
+}
+
+function answer(message: Answer): void {
+  if (process.connected) process.send?.(message);
+}

@@ -1,0 +1,89 @@
+/**
+ * Connections from the host into the mesh. A Unix socket crosses network namespaces: the holder listens on one, the
+ * supervisor dials it, says in one line where to, reads one line that says how it went, then bytes pass both ways.
+ */
+import { connect, createServer, type Server, type Socket } from "node:net";
+
+const LONGEST_LINE = 128;
+
+export interface Route {
+  readonly host: string;
+  readonly port: number;
+  /** The address that the connection comes from. */
+  readonly source: string;
+}
+
+/** In the mesh's namespaces. */
+export function serveRelay(socketPath: string): Promise<Server> {
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    socket.on("error", () => socket.destroy());
+    firstLine(socket, (line) => {
+      const [host, port, source] = line?.split(" ") ?? [];
+      if (host === undefined || source === undefined) return void socket.destroy();
+      const target = connect({ host, port: Number(port), localAddress: source, allowHalfOpen: true });
+      const refused = (error: Error): void => void socket.end(`${error.message}\n`);
+      target.once("error", refused);
+      target.once("connect", () => {
+        target.off("error", refused);
+        socket.write("\n");
+        splice(socket, target);
+      });
+    });
+  });
+  return new Promise((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(socketPath, () => resolve(server));
+  });
+}
+
+/** From the host; the socket comes paused. The promise fails with the reason that the mesh gave. */
+export function dialRelay(socketPath: string, route: Route): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ path: socketPath, allowHalfOpen: true });
+    socket.once("error", reject);
+    socket.write(`${route.host} ${route.port} ${route.source}\n`);
+    firstLine(socket, (line) => {
+      if (line === "") {
+        socket.off("error", reject);
+        resolve(socket);
+        return;
+      }
+      socket.destroy();
+      reject(new Error(line ?? `connect to ${route.host}:${route.port}: the mesh's network does not answer`));
+    });
+  });
+}
+
+/** Both ways, half-closes included; when one is destroyed so is the other. */
+export function splice(a: Socket, b: Socket): void {
+  for (const socket of [a, b]) {
+    socket.setNoDelay(true);
+    socket.on("error", () => socket.destroy());
+  }
+  a.on("close", () => b.destroy());
+  b.on("close", () => a.destroy());
+  a.pipe(b);
+  b.pipe(a);
+}
+
+/** The line without its end, null when the peer sent none; what follows stays in the socket. */
+function firstLine(socket: Socket, done: (line: string | null) => void): void {
+  let held = Buffer.alloc(0);
+  const onData = (piece: Buffer): void => {
+    held = Buffer.concat([held, piece]);
+    const end = held.indexOf(10);
+    if (end < 0 && held.length < LONGEST_LINE) return;
+    stop();
+    socket.pause();
+    if (held.length > end + 1) socket.unshift(held.subarray(end + 1));
+    done(end < 0 ? null : held.toString("utf8", 0, end));
+  };
+  const onEnd = (): void => {
+    stop();
+    done(null);
+  };
+  const stop = (): void => {
+    socket.off("data", onData).off("end", onEnd).off("close", onEnd);
+  };
+  socket.on("data", onData).once("end", onEnd).once("close", onEnd);
+}

@@ -32,7 +32,7 @@ export async function saturate(to: Target, connections: number, seconds: number)
   if (!(succeeded > 0)) throw new Error(`h2load ${args.join(" ")} had no answer:\n${stdout}`);
   return {
     requests: number(/requests: (\d+) total/),
-    failed: number(/, (\d+) failed/) + (succeeded - ok),
+    failed: number(/, (\d+) failed/) + Math.max(0, succeeded - ok),
     perSecond: number(/, ([\d.]+) req\/s/),
   };
 }

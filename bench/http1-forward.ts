@@ -36,11 +36,12 @@ async function cpuPerRequestUs(port: number): Promise<number> {
 
 const backend = await listen((s) => void s.on("data", () => s.write(OK)).on("error", () => {}));
 const pool = new HostPool({
-  connect: () => connect(backend, "127.0.0.1"),
-  readyEvent: "connect",
+  connect: (connection) => {
+    const socket = connect(backend, "127.0.0.1").setNoDelay();
+    socket.once("connect", () => connection.onOpen(socket));
+  },
   maxIdle: 128,
   idleTimeoutMs: 60_000,
-  connectTimeoutMs: 1000,
 });
 const handler: ExchangeHandler = {
   onRequest: (exchange: Exchange) => exchange.forward(pool),

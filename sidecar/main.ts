@@ -11,8 +11,10 @@ import { readBootstrap } from "./bootstrap.ts";
 import { ConfigStore, TYPE_URL } from "./config/store.ts";
 import { createCaClient } from "./envoy/ca-client.ts";
 import { evaluateRbac } from "./filters/rbac.ts";
-import { HttpHandler, Pools } from "./http/handler.ts";
+import { HttpHandler } from "./http/handler.ts";
+import { Pools } from "./http/pools.ts";
 import { NO_OBSERVER } from "./http/request-state.ts";
+import { RetryBudget } from "./http/retry.ts";
 import { DownstreamConnection } from "./http1/downstream.ts";
 import { DataPlane } from "./proxy.ts";
 import { serveTcp } from "./tcp/terminal.ts";
@@ -27,7 +29,15 @@ const ca = createCaClient(discovery);
 const secrets = new SecretManager({ sign: ca.sign, trustDomain, log: log.child("certs") });
 const secret = () => secrets.current ?? null;
 const store = new ConfigStore();
-const pools = new Pools();
+const shared = {
+  snapshot: () => plane.snapshot,
+  secret,
+  trustDomain,
+  identity: () => secrets.current?.spiffeId ?? "",
+  pools: new Pools(),
+  retries: new RetryBudget(),
+  observer: NO_OBSERVER,
+};
 const connections = new Set<DownstreamConnection>();
 
 const plane = new DataPlane(
@@ -42,14 +52,7 @@ const plane = new DataPlane(
   },
   {
     http: (accepted) => {
-      const handler = new HttpHandler(accepted, {
-        snapshot: () => plane.snapshot,
-        secret,
-        trustDomain,
-        identity: () => secrets.current?.spiffeId ?? "",
-        pools,
-        observer: NO_OBSERVER,
-      });
+      const handler = new HttpHandler(accepted, shared);
       const options = { headTimeoutMs: 60_000, lingerMs: 1000 };
       const connection = new DownstreamConnection(accepted.stream, handler, options);
       connections.add(connection);

@@ -1,25 +1,24 @@
+// hot path
 /** Picks a host: priority level, panic, then the policy (Envoy load balancing; overprovisioning factor 1.4). */
 import type { Cluster, Host, UpstreamTls } from "../snapshot.ts";
 
-export interface PickOptions {
-  /** Hosts a retry should avoid, if there are others. */
-  readonly avoid?: readonly Host[];
-  /** In [0, 1). */
-  readonly random?: () => number;
-  readonly nowMs?: number;
-}
-
 /** Round-robin positions outlive snapshots; keyed by cluster name. */
 const cursors = new Map<string, number>();
+const NONE: readonly Host[] = [];
 
-export function pickHost(cluster: Cluster, options: PickOptions = {}): Host | null {
-  const random = options.random ?? Math.random;
-  const now = options.nowMs ?? performance.now();
-  let candidates = candidatesOf(cluster, now, random);
-  if (options.avoid !== undefined && options.avoid.length > 0) {
-    const others = candidates.filter((host) => !options.avoid?.includes(host));
-    if (others.length > 0) candidates = others;
-  }
+/** In [0, 1). */
+type Random = () => number;
+
+/** @param avoid hosts that a retry should avoid, if there are others. */
+export function pickHost(
+  cluster: Cluster,
+  avoid: readonly Host[] = NONE,
+  random: Random = Math.random,
+): Host | null {
+  const only = cluster.priorities.length === 1 ? cluster.priorities[0]! : cluster.hosts;
+  // The usual case needs no list of its own: one level, everyone well, nobody to avoid.
+  let candidates = cluster.priorities.length <= 1 && allHealthy(only) ? only : candidatesOf(cluster, random);
+  if (avoid.length > 0) candidates = without(candidates, avoid);
   if (candidates.length <= 1) return candidates[0] ?? null;
   if (cluster.lbPolicy === "LEAST_REQUEST")
     return leastRequest(candidates, cluster.leastRequestChoices, random);
@@ -27,28 +26,46 @@ export function pickHost(cluster: Cluster, options: PickOptions = {}): Host | nu
   return weighted(candidates, random);
 }
 
+function allHealthy(hosts: readonly Host[]): boolean {
+  for (let i = 0; i < hosts.length; i++) {
+    const host = hosts[i]!;
+    if (host.ejectedUntilMs !== 0 || (host.health !== "HEALTHY" && host.health !== "UNKNOWN")) return false;
+  }
+  return true;
+}
+
+function without(hosts: readonly Host[], avoid: readonly Host[]): readonly Host[] {
+  const others = hosts.filter((host) => !avoid.includes(host)); // cold: retries only
+  return others.length > 0 ? others : hosts;
+}
+
 export function isHealthy(host: Host, nowMs: number): boolean {
   return host.ejectedUntilMs <= nowMs && (host.health === "HEALTHY" || host.health === "UNKNOWN");
 }
 
-function candidatesOf(cluster: Cluster, now: number, random: () => number): readonly Host[] {
+function candidatesOf(cluster: Cluster, random: Random): readonly Host[] {
+  const now = performance.now();
   const levels = cluster.priorities.length > 0 ? cluster.priorities : [cluster.hosts];
-  const healthy = levels.map((level) => level.filter((host) => isHealthy(host, now)));
+  const healthy: Host[][] = [];
   // Each level takes the share that its healthy hosts can bear, the next one what is left.
-  const shares = levels.map((level, i) =>
-    level.length === 0
-      ? 0
-      : Math.min(100, ((healthy[i]?.length ?? 0) / level.length) * cluster.overprovisioningFactor),
-  );
-  const total = Math.min(
-    100,
-    shares.reduce((sum, share) => sum + share, 0),
-  );
-  let chosen = levels.findIndex((level) => level.length > 0);
+  const shares: number[] = [];
+  let total = 0;
+  let chosen = 0;
+  for (const level of levels) {
+    const well: Host[] = [];
+    for (const host of level) if (isHealthy(host, now)) well.push(host);
+    const share =
+      level.length === 0 ? 0 : Math.min(100, (well.length / level.length) * cluster.overprovisioningFactor);
+    healthy.push(well);
+    shares.push(share);
+    total += share;
+  }
+  total = Math.min(100, total);
+  while (chosen < levels.length - 1 && levels[chosen]!.length === 0) chosen++;
   if (total > 0) {
     let draw = random() * total;
     for (let i = 0; i < shares.length; i++) {
-      const share = shares[i] ?? 0;
+      const share = shares[i]!;
       if (share > 0 && draw < share) {
         chosen = i;
         break;
@@ -56,29 +73,41 @@ function candidatesOf(cluster: Cluster, now: number, random: () => number): read
       draw -= share;
     }
   }
-  const level = levels[chosen] ?? [];
-  const good = healthy[chosen] ?? [];
+  const level = levels[chosen] ?? NONE;
+  const good = healthy[chosen] ?? NONE;
   const percent = level.length === 0 ? 0 : (good.length / level.length) * 100;
   // Panic: with this few healthy hosts all get traffic, rather than the few breaking down.
   if (total < 100 && percent < cluster.healthyPanicThreshold)
-    return level.filter((host) => host.health !== "DRAINING");
+    return level.filter((host) => host.health !== "DRAINING"); // cold: panic
   if (good.length > 0) return good;
-  return level.filter((host) => host.health === "DEGRADED" && host.ejectedUntilMs <= now);
+  return level.filter((host) => host.health === "DEGRADED" && host.ejectedUntilMs <= now); // cold: no healthy host
 }
 
 /** Power of two choices; with unequal weights the load is taken per weight. */
-function leastRequest(hosts: readonly Host[], choices: number, random: () => number): Host | null {
-  const equal = hosts.every((host) => host.weight === hosts[0]?.weight);
+function leastRequest(hosts: readonly Host[], choices: number, random: Random): Host | null {
+  const equal = equalWeights(hosts);
   let best: Host | null = null;
   for (let i = 0; i < Math.max(1, choices); i++) {
-    const host = equal ? (hosts[Math.floor(random() * hosts.length)] ?? null) : weighted(hosts, random);
+    const host = equal ? hosts[Math.floor(random() * hosts.length)]! : weighted(hosts, random);
     if (host !== null && (best === null || host.activeRequests < best.activeRequests)) best = host;
   }
   return best;
 }
 
+function equalWeights(hosts: readonly Host[]): boolean {
+  const { weight } = hosts[0]!;
+  for (let i = 1; i < hosts.length; i++) if (hosts[i]!.weight !== weight) return false;
+  return true;
+}
+
+function totalWeight(hosts: readonly Host[]): number {
+  let total = 0;
+  for (let i = 0; i < hosts.length; i++) total += hosts[i]!.weight;
+  return total;
+}
+
 function roundRobin(name: string, hosts: readonly Host[]): Host | null {
-  const total = hosts.reduce((sum, host) => sum + host.weight, 0);
+  const total = totalWeight(hosts);
   const position = (cursors.get(name) ?? 0) % total;
   cursors.set(name, position + 1);
   if (total === hosts.length) return hosts[position] ?? null;
@@ -90,8 +119,8 @@ function roundRobin(name: string, hosts: readonly Host[]): Host | null {
   return null;
 }
 
-function weighted(hosts: readonly Host[], random: () => number): Host | null {
-  let draw = random() * hosts.reduce((sum, host) => sum + host.weight, 0);
+function weighted(hosts: readonly Host[], random: Random): Host | null {
+  let draw = random() * totalWeight(hosts);
   for (const host of hosts) {
     draw -= host.weight;
     if (draw < 0) return host;

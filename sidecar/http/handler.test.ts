@@ -11,8 +11,10 @@ import { HttpConnectionManagerSchema } from "#xds/gen/envoy/extensions/filters/n
 import { ConfigStore, TYPE_URL } from "../config/store.ts";
 import { DownstreamConnection } from "../http1/downstream.ts";
 import { DataPlane } from "../proxy.ts";
-import { HttpHandler, Pools } from "./handler.ts";
+import { HttpHandler } from "./handler.ts";
+import { Pools } from "./pools.ts";
 import { NO_OBSERVER } from "./request-state.ts";
+import { RetryBudget } from "./retry.ts";
 
 const ends: (() => unknown)[] = [];
 afterEach(async () => {
@@ -104,6 +106,7 @@ async function start(ports: number[]) {
   expect(store.update({ typeUrl: TYPE_URL.cluster, resources: [cluster] }).refused).toEqual([]);
   expect(store.update({ typeUrl: TYPE_URL.listener, resources: [listener] }).refused).toEqual([]);
   const pools = new Pools();
+  const retries = new RetryBudget();
   const plane = new DataPlane(
     { trustDomain: "cluster.local", secret: () => null, permits: () => true, refused: () => {} },
     {
@@ -116,6 +119,7 @@ async function start(ports: number[]) {
           trustDomain: "cluster.local",
           identity: () => "",
           pools,
+          retries,
           observer: NO_OBSERVER,
         });
         new DownstreamConnection(accepted.stream, handler, { headTimeoutMs: 5000, lingerMs: 100 });

@@ -2,35 +2,44 @@ import type { Exchange } from "../http1/exchange.ts";
 import type { Accepted } from "../inbound.ts";
 import type {
   Cluster,
-  HeaderMutations,
   Host,
   HttpConfig,
   RetryPolicy,
   Route,
   Snapshot,
   VirtualHost,
+  WeightedCluster,
 } from "../snapshot.ts";
 
+const NONE: readonly never[] = [];
+
 /** What the handler knows of one request; `exchange.context`. */
-export interface RequestState {
+export class RequestState {
   readonly snapshot: Snapshot;
   readonly config: HttpConfig;
-  route: Route | null;
-  virtualHost: VirtualHost | null;
-  cluster: Cluster | null;
+  route: Route | null = null;
+  virtualHost: VirtualHost | null = null;
+  picked: WeightedCluster | null = null;
+  cluster: Cluster | null = null;
   /** The host of the last attempt; kept until the observer has seen the end. */
-  host: Host | null;
-  tried: Host[];
-  retry: RetryPolicy | null;
-  retriesLeft: number;
-  retrying: boolean;
-  mutations: readonly HeaderMutations[];
-  alpn: readonly string[] | null;
-  delay: NodeJS.Timeout | null;
+  host: Host | null = null;
+  /** Hosts that a retry avoids. */
+  tried: readonly Host[] = NONE;
+  retry: RetryPolicy | null = null;
+  retriesLeft = 0;
+  retrying = false;
+  alpn: readonly string[] | null = null;
+  /** An injected delay under way. */
+  delay: NodeJS.Timeout | null = null;
   /** Envoy's response flag, "-" for none. */
-  flag: string;
+  flag = "-";
   /** The observer's own: its span. */
-  trace: unknown;
+  trace: unknown = null;
+
+  constructor(snapshot: Snapshot, config: HttpConfig) {
+    this.snapshot = snapshot;
+    this.config = config;
+  }
 }
 
 /** Metrics, traces and access logs of a process: the handler tells, the observer never decides. */

@@ -3,6 +3,7 @@
 import { BodyReader } from "./body.ts";
 import { failureOf, reasonOf, Verdict } from "./errors.ts";
 import { Exchange, type ExchangeHandler } from "./exchange.ts";
+import { Outbox } from "./outbox.ts";
 import type { Socket } from "./pool.ts";
 import { RequestHead } from "./request-head.ts";
 
@@ -21,6 +22,7 @@ const EMPTY = Buffer.alloc(0);
 
 export class DownstreamConnection {
   readonly socket: Socket;
+  readonly out: Outbox;
   readonly handler: ExchangeHandler;
   readonly options: DownstreamOptions;
   exchange: Exchange | null = null;
@@ -40,6 +42,7 @@ export class DownstreamConnection {
 
   constructor(socket: Socket, handler: ExchangeHandler, options: DownstreamOptions) {
     this.socket = socket;
+    this.out = new Outbox(socket);
     this.handler = handler;
     this.options = options;
     (socket as OwnedSocket)[OWNER] = this;
@@ -64,6 +67,12 @@ export class DownstreamConnection {
     this.#running = true;
     while (this.#step());
     this.#running = false;
+    this.exchange?.flushRequest();
+  }
+
+  /** More of the bytes at hand is about to be read: who writes may wait for it. */
+  get running(): boolean {
+    return this.#running;
   }
 
   /** True if there may be more to do with the bytes at hand. */
@@ -129,7 +138,8 @@ export class DownstreamConnection {
   }
 
   write(text: string): boolean {
-    return this.socket.write(text, "latin1");
+    this.out.add(text);
+    return this.out.flush();
   }
 
   mayKeepAlive(): boolean {
@@ -154,6 +164,7 @@ export class DownstreamConnection {
 
   onExchangeEnd(keep: boolean): void {
     this.exchange = null;
+    this.out.flush();
     const over = this.#ended && this.#at === this.#buffer.length;
     if (!keep || this.#closeAfter || over || !this.#body.done) {
       this.#close();
@@ -195,6 +206,7 @@ export class DownstreamConnection {
 
   abort(): void {
     this.#clearTimer();
+    this.out.flush();
     this.exchange = null;
     this.#state = State.Closing;
     const socket = this.socket as Socket & { resetAndDestroy?(): void };
@@ -209,6 +221,7 @@ export class DownstreamConnection {
     socket.off("data", onData);
     socket.off("drain", onDrain);
     socket.off("end", onEnd);
+    this.out.flush();
     if (early.length > 0) socket.write(early);
     if (this.#at < this.#buffer.length) upstream.write(this.#buffer.subarray(this.#at));
     this.#buffer = EMPTY;

@@ -107,14 +107,12 @@ export class Exchange {
   }
 
   onUpstreamReady(): void {
-    const { socket } = this.#upstream!;
+    const out = this.#upstream!.out!;
     this.#headSent = true;
-    const hasBody = this.request.length !== 0;
-    if (hasBody) socket.cork();
-    socket.write(writeRequestHead(this.request, this.requestEdits, this.upgrade), "latin1");
+    out.add(writeRequestHead(this.request, this.requestEdits, this.upgrade));
     for (let i = 0; i < this.#kept.length; i++) this.#sendPiece(this.#kept[i]!);
     if (this.requestRead) this.#sendEnd();
-    if (hasBody) socket.uncork();
+    if (this.requestRead || !this.downstream.running) out.flush();
     if (this.retries === 0) this.#dropKept();
     this.downstream.resumeReading();
   }
@@ -140,16 +138,27 @@ export class Exchange {
   }
 
   #sendPiece(piece: Buffer): boolean {
-    const { socket } = this.#upstream!;
-    if (this.request.length !== CHUNKED) return socket.write(piece);
-    socket.write(`${piece.length.toString(16)}\r\n`, "latin1");
-    socket.write(piece);
-    return socket.write("\r\n", "latin1");
+    const out = this.#upstream!.out!;
+    if (this.request.length !== CHUNKED) return out.addBytes(piece);
+    out.add(`${piece.length.toString(16)}\r\n`);
+    const more = out.addBytes(piece);
+    out.add("\r\n");
+    return more;
   }
 
   #sendEnd(): void {
-    if (this.request.length === CHUNKED) this.#upstream!.socket.write("0\r\n\r\n", "latin1");
+    if (this.request.length === CHUNKED) this.#upstream!.out!.add("0\r\n\r\n");
     this.requestSent = true;
+  }
+
+  /** The bytes at hand are read: what was gathered of the request goes. */
+  flushRequest(): void {
+    if (this.#headSent && this.#upstream?.out?.flush() === false) this.downstream.pauseReading();
+  }
+
+  /** The same for the response. */
+  flushResponse(): void {
+    if (!this.downstream.out.flush()) this.pauseUpstream();
   }
 
   #dropKept(): void {
@@ -182,24 +191,22 @@ export class Exchange {
     const keep = this.#framing !== UNTIL_CLOSE && this.upgrade === "" && this.downstream.mayKeepAlive();
     if (!keep) this.downstream.closeAfterExchange();
     const connection = keep ? (this.request.minor === 0 ? "keep-alive" : "") : "close";
-    this.downstream.write(writeResponseHead(head, this.responseEdits, this.#framing, connection));
+    this.downstream.out.add(writeResponseHead(head, this.responseEdits, this.#framing, connection));
     return true;
   }
 
   onResponseData(piece: Buffer): void {
     this.bytesSent += piece.length;
-    let more: boolean;
-    if (this.#framing === CHUNKED) {
-      this.downstream.write(`${piece.length.toString(16)}\r\n`);
-      this.downstream.socket.write(piece);
-      more = this.downstream.write("\r\n");
-    } else more = this.downstream.socket.write(piece);
-    if (!more) this.#upstream?.socket.pause();
+    const { out } = this.downstream;
+    if (this.#framing === CHUNKED) out.add(`${piece.length.toString(16)}\r\n`);
+    if (!out.addBytes(piece)) this.pauseUpstream();
+    if (this.#framing === CHUNKED) out.add("\r\n");
   }
 
   onResponseEnd(): void {
     this.#upstream = null;
-    if (this.#framing === CHUNKED) this.downstream.write("0\r\n\r\n");
+    if (this.#framing === CHUNKED) this.downstream.out.add("0\r\n\r\n");
+    this.downstream.out.flush();
     this.#complete();
     this.downstream.onExchangeEnd(true);
   }
@@ -214,7 +221,7 @@ export class Exchange {
     this.downstream.write(`${head.slice(0, -2)}upgrade: ${upstream.head.upgrade}\r\n\r\n`);
     upstream.detach();
     this.#complete();
-    this.downstream.tunnelTo(upstream.socket, early);
+    this.downstream.tunnelTo(upstream.socket!, early);
   }
 
   /** The connection is gone already. */
@@ -262,11 +269,11 @@ export class Exchange {
   }
 
   pauseUpstream(): void {
-    this.#upstream?.socket.pause();
+    this.#upstream?.socket?.pause();
   }
 
   resumeUpstream(): void {
-    this.#upstream?.socket.resume();
+    this.#upstream?.socket?.resume();
   }
 
   resumeDownstream(): void {

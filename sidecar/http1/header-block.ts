@@ -147,6 +147,18 @@ export class HeaderBlock {
     return equals(this.bytes, start, lowerName);
   }
 
+  nameBegins(index: number, lowerPrefix: string): boolean {
+    const start = this.offsets[index * STRIDE]!;
+    if (this.offsets[index * STRIDE + 1]! - start < lowerPrefix.length) return false;
+    return equals(this.bytes, start, lowerPrefix);
+  }
+
+  /** As if it had never come: it is not forwarded, and nobody finds it by name. */
+  erase(index: number): void {
+    this.offsets[index * STRIDE + 4] = Field.HopByHop;
+    this.bytes.fill(0, this.offsets[index * STRIDE]!, this.offsets[index * STRIDE + 1]!);
+  }
+
   name(index: number): string {
     return this.bytes.toString("latin1", this.offsets[index * STRIDE]!, this.offsets[index * STRIDE + 1]!);
   }

@@ -7,12 +7,10 @@ import { UpstreamConnection } from "./upstream.ts";
 export type Socket = Duplex & { setNoDelay?(on?: boolean): unknown };
 
 export interface PoolOptions {
-  /** Begins a connection; the socket emits `readyEvent` when it can be written. Plain and TLS differ only here. */
-  readonly connect: () => Socket;
-  readonly readyEvent: "connect" | "secureConnect";
+  /** Begins to connect; `connection.onOpen` or `connection.fail` follows, in bounded time. Plain and TLS differ only here. */
+  readonly connect: (connection: UpstreamConnection) => void;
   readonly maxIdle: number;
   readonly idleTimeoutMs: number;
-  readonly connectTimeoutMs: number;
 }
 
 export class HostPool {
@@ -30,7 +28,9 @@ export class HostPool {
     const idle = this.idle.pop();
     if (idle !== undefined) return idle;
     this.open++;
-    return new UpstreamConnection(this, this.options.connect());
+    const connection = new UpstreamConnection(this);
+    this.options.connect(connection);
+    return connection;
   }
 
   give(connection: UpstreamConnection): void {

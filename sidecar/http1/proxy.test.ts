@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { afterEach, expect, test } from "vitest";
 import { DownstreamConnection } from "./downstream.ts";
+import { Verdict } from "./errors.ts";
 import type { Exchange, ExchangeHandler } from "./exchange.ts";
 import { HostPool } from "./pool.ts";
 import { HeadEdits } from "./write-head.ts";
@@ -31,11 +32,13 @@ async function mesh(reply: string, upgrade = false) {
     socket.on("end", () => socket.end());
   });
   const pool = new HostPool({
-    connect: () => connect(backend, "127.0.0.1"),
-    readyEvent: "connect",
+    connect: (connection) => {
+      const socket = connect(backend, "127.0.0.1").setNoDelay();
+      socket.once("connect", () => connection.onOpen(socket));
+      socket.on("error", () => connection.fail(Verdict.ConnectFailure));
+    },
     maxIdle: 4,
     idleTimeoutMs: 60_000,
-    connectTimeoutMs: 1_000,
   });
   const handler: ExchangeHandler = {
     onRequest: (exchange: Exchange) => {

@@ -3,6 +3,7 @@
 import { BodyReader } from "./body.ts";
 import { Verdict } from "./errors.ts";
 import type { Exchange } from "./exchange.ts";
+import { Outbox } from "./outbox.ts";
 import type { HostPool, Socket } from "./pool.ts";
 import { equalsIgnoreCase } from "./request-head.ts";
 import { ResponseHead } from "./response-head.ts";
@@ -14,31 +15,21 @@ const EMPTY = Buffer.alloc(0);
 
 export class UpstreamConnection {
   readonly pool: HostPool;
-  readonly socket: Socket;
   readonly head = new ResponseHead();
   readonly body = new BodyReader();
+  /** Null until the connection, and under TLS the identity of its peer, stands. */
+  socket: Socket | null = null;
+  out: Outbox | null = null;
   exchange: Exchange | null = null;
-  ready = false;
   used = false;
   closed = false;
   idleSinceMs = 0;
   #buffer: Buffer = EMPTY;
   #inBody = false;
   #informational = 0;
-  #timer: NodeJS.Timeout | null = null;
 
-  constructor(pool: HostPool, socket: Socket) {
+  constructor(pool: HostPool) {
     this.pool = pool;
-    this.socket = socket;
-    (socket as OwnedSocket)[OWNER] = this;
-    socket.setNoDelay?.(true);
-    socket.on(pool.options.readyEvent, onReady);
-    socket.on("data", onData);
-    socket.on("drain", onDrain);
-    socket.on("end", onEnd);
-    socket.on("error", onError);
-    socket.on("close", onClose);
-    this.#timer = setTimeout(onConnectTimeout, pool.options.connectTimeoutMs, this);
   }
 
   begin(exchange: Exchange): void {
@@ -47,13 +38,27 @@ export class UpstreamConnection {
     this.#inBody = false;
     this.#informational = 0;
     this.head.reset(0);
-    if (this.ready) exchange.onUpstreamReady();
+    if (this.closed) {
+      // It failed while it was made.
+      this.exchange = null;
+      exchange.onUpstreamFailure(Verdict.ConnectFailure);
+    } else if (this.socket !== null) exchange.onUpstreamReady();
   }
 
-  onReady(): void {
-    if (this.#timer !== null) clearTimeout(this.#timer);
-    this.#timer = null;
-    this.ready = true;
+  onOpen(socket: Socket): void {
+    if (this.closed) {
+      socket.on("error", ignore);
+      socket.destroy();
+      return;
+    }
+    this.socket = socket;
+    this.out = new Outbox(socket);
+    (socket as OwnedSocket)[OWNER] = this;
+    socket.on("data", onData);
+    socket.on("drain", onDrain);
+    socket.on("end", onEnd);
+    socket.on("error", onClose);
+    socket.on("close", onClose);
     this.exchange?.onUpstreamReady();
   }
 
@@ -129,7 +134,7 @@ export class UpstreamConnection {
     this.exchange = null;
     this.used = true;
     if (reusable && !this.closed) {
-      this.socket.resume();
+      this.socket!.resume();
       this.pool.give(this);
     } else this.destroy();
   }
@@ -152,9 +157,8 @@ export class UpstreamConnection {
   destroy(): void {
     if (this.closed) return;
     this.closed = true;
-    if (this.#timer !== null) clearTimeout(this.#timer);
     this.pool.forget(this);
-    this.socket.destroy();
+    this.socket?.destroy();
   }
 
   /** Hands the socket over to a tunnel: the codec listens no more, and the socket is never pooled. */
@@ -162,17 +166,17 @@ export class UpstreamConnection {
     this.exchange = null;
     this.closed = true;
     this.pool.forget(this);
-    this.socket.off("data", onData);
-    this.socket.off("drain", onDrain);
-    this.socket.off("end", onEnd);
+    const socket = this.socket!;
+    socket.off("data", onData);
+    socket.off("drain", onDrain);
+    socket.off("end", onEnd);
   }
 }
 
-function onReady(this: Socket): void {
-  (this as OwnedSocket)[OWNER].onReady();
-}
 function onData(this: Socket, chunk: Buffer): void {
-  (this as OwnedSocket)[OWNER].onData(chunk);
+  const connection = (this as OwnedSocket)[OWNER];
+  connection.onData(chunk);
+  connection.exchange?.flushResponse();
 }
 function onDrain(this: Socket): void {
   (this as OwnedSocket)[OWNER].exchange?.resumeDownstream();
@@ -180,13 +184,7 @@ function onDrain(this: Socket): void {
 function onEnd(this: Socket): void {
   (this as OwnedSocket)[OWNER].onEnd();
 }
-function onError(this: Socket): void {
-  const connection = (this as OwnedSocket)[OWNER];
-  connection.fail(connection.ready ? Verdict.UpstreamReset : Verdict.ConnectFailure);
-}
 function onClose(this: Socket): void {
-  onError.call(this);
+  (this as OwnedSocket)[OWNER].fail(Verdict.UpstreamReset);
 }
-function onConnectTimeout(connection: UpstreamConnection): void {
-  connection.fail(Verdict.ConnectFailure);
-}
+function ignore(): void {}

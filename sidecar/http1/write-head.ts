@@ -11,6 +11,11 @@ export class HeadEdits {
   /** name, value, name, value: fields added at the end. */
   readonly added: string[] = [];
 
+  clear(): void {
+    this.removed.length = 0;
+    this.added.length = 0;
+  }
+
   remove(name: string): void {
     this.removed.push(name);
     for (let i = this.added.length - 2; i >= 0; i -= 2) {
@@ -73,7 +78,9 @@ function keptFields(head: HeaderBlock, edits: HeadEdits | null): string {
   let run = -1;
   let runEnd = 0;
   for (let i = 0; i < head.count; i++) {
-    const keep = head.kind(i) === Field.Other && (edits === null || !isRemoved(head, i, edits));
+    const keep =
+      head.kind(i) === Field.Other &&
+      (edits === null || edits.removed.length === 0 || !isRemoved(head, i, edits));
     if (keep && head.isCanonical(i)) {
       if (run === -1) run = head.lineStart(i);
       runEnd = head.valueEnd(i) + 2;

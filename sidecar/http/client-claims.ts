@@ -1,0 +1,71 @@
+// hot path
+/** What a client may not say for itself goes before any filter sees it; what we know of it is said instead. */
+import { createHash } from "node:crypto";
+import { TLSSocket } from "node:tls";
+import { Field } from "../http1/header-block.ts";
+import type { RequestHead } from "../http1/request-head.ts";
+import type { HeadEdits } from "../http1/write-head.ts";
+import type { Accepted } from "../inbound.ts";
+import type { HttpConfig } from "../snapshot.ts";
+
+const XFCC = "x-forwarded-client-cert";
+const ENVOY_PREFIX = "x-envoy-";
+
+/** Of one downstream connection: its peer does not change. */
+export class ClientClaims {
+  readonly #accepted: Accepted;
+  readonly #inbound: boolean;
+  readonly #proven: boolean;
+  readonly #scheme: "http" | "https";
+  /** SHA-256 of the peer's certificate in hex; null until it is asked for. */
+  #certHash: string | null = null;
+  /** Our x-forwarded-client-cert, and what it was made for. */
+  #xfcc = "";
+  #xfccBy = "";
+  #xfccOf: HttpConfig | null = null;
+
+  constructor(accepted: Accepted) {
+    this.#accepted = accepted;
+    this.#inbound = accepted.listener.direction === "INBOUND";
+    this.#proven = accepted.facts.peerIdentities.length > 0;
+    this.#scheme = accepted.stream instanceof TLSSocket ? "https" : "http";
+  }
+
+  /** @param by our own SPIFFE id, or "" */
+  sanitize(request: RequestHead, edits: HeadEdits, config: HttpConfig, by: string): void {
+    const mode = config.forwardClientCertDetails;
+    const keepsXfcc =
+      mode === "ALWAYS_FORWARD_ONLY" ||
+      (this.#proven && (mode === "FORWARD_ONLY" || mode === "APPEND_FORWARD"));
+    const client = keepsXfcc ? request.get(XFCC) : null;
+    for (let i = 0; i < request.count; i++) {
+      if (request.kind(i) !== Field.Other) continue;
+      if ((!keepsXfcc && request.nameIs(i, XFCC)) || (this.#inbound && request.nameBegins(i, ENVOY_PREFIX)))
+        request.erase(i);
+    }
+    if (this.#proven && (mode === "SANITIZE_SET" || mode === "APPEND_FORWARD")) {
+      const own = this.#ownXfcc(config, by);
+      edits.set(XFCC, client === null ? own : `${client},${own}`);
+    }
+    if (!request.has("x-forwarded-proto")) edits.add("x-forwarded-proto", this.#scheme);
+  }
+
+  #ownXfcc(config: HttpConfig, by: string): string {
+    if (this.#xfccOf === config && this.#xfccBy === by) return this.#xfcc;
+    const { facts, stream } = this.#accepted;
+    if (this.#certHash === null) {
+      const raw = stream instanceof TLSSocket ? stream.getPeerCertificate().raw : undefined;
+      this.#certHash = raw === undefined ? "" : createHash("sha256").update(raw).digest("hex");
+    }
+    const parts: string[] = [];
+    if (by !== "") parts.push(`By=${by}`);
+    if (this.#certHash !== "") parts.push(`Hash=${this.#certHash}`);
+    if (config.setCurrentClientCertDetails.subject) parts.push('Subject=""');
+    if (config.setCurrentClientCertDetails.uri)
+      for (const identity of facts.peerIdentities) parts.push(`URI=${identity}`);
+    this.#xfcc = parts.join(";");
+    this.#xfccBy = by;
+    this.#xfccOf = config;
+    return this.#xfcc;
+  }
+}

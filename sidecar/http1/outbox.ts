@@ -1,0 +1,47 @@
+// hot path
+/**
+ * What is about to be written to one socket: heads and small pieces of body are joined, so that they leave in one
+ * system call and, under TLS, in one record. Over loopback a write costs about 9 us of the 40 that a request did
+ * cost in the proxy (Node 24.21, bench/http1): head and body in one write took a quarter off.
+ */
+import type { Socket } from "./pool.ts";
+
+/** Node writes strings up to 16 KiB from its stack (StreamBase::WriteString); above, and for larger pieces, it copies. */
+const MAX_JOINED_BYTES = 16 * 1024;
+const MAX_JOINED_PIECE_BYTES = 4 * 1024;
+
+export class Outbox {
+  readonly socket: Socket;
+  /** Latin-1, one character a byte. */
+  #text = "";
+
+  constructor(socket: Socket) {
+    this.socket = socket;
+  }
+
+  /** Waits for `flush`: whoever adds sees to it that one follows in the same turn. */
+  add(text: string): void {
+    this.#text += text;
+  }
+
+  /** False: the socket is behind, add no more until it drains. The piece may be kept: it must not be overwritten. */
+  addBytes(piece: Buffer): boolean {
+    if (piece.length <= MAX_JOINED_PIECE_BYTES) {
+      this.#text += piece.toString("latin1");
+      return this.#text.length < MAX_JOINED_BYTES || this.flush();
+    }
+    if (this.#text === "") return this.socket.write(piece);
+    this.socket.cork();
+    this.flush();
+    const more = this.socket.write(piece);
+    this.socket.uncork();
+    return more;
+  }
+
+  flush(): boolean {
+    if (this.#text === "") return true;
+    const text = this.#text;
+    this.#text = "";
+    return this.socket.write(text, "latin1");
+  }
+}

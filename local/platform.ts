@@ -8,9 +8,9 @@ import { Addresses } from "./addresses.ts";
 import { ControlPlane } from "./control-plane.ts";
 import { HostPorts } from "./host-ports.ts";
 import { type Chosen, chooseMode, type Mode } from "./mode.ts";
+import { MeshView } from "./network/mesh-view.ts";
 import type { Names } from "./network/names.ts";
 import { dial, hostNetwork, type PodNetwork } from "./network/network.ts";
-import { podFiles, updateHosts } from "./network/pod-files.ts";
 import { PlatformError, type PlatformObject } from "./object.ts";
 import {
   PlatformFile,
@@ -105,6 +105,8 @@ export class Platform {
   readonly #tokens: Tokens;
   readonly #file: PlatformFile;
   readonly #hostPorts: HostPorts;
+  /** Transparent mode only. */
+  readonly #view: MeshView | null;
   readonly #log = createLogger("local");
   #controlPlane: ControlPlane | undefined;
   #objects: readonly PlatformObject[];
@@ -120,6 +122,8 @@ export class Platform {
     this.#chosen = chosen;
     const { network } = chosen;
     this.#hostPorts = new HostPorts(network === null ? dial : (host, port) => network.dial(host, port));
+    const sidecars = options.dataPlane !== "none";
+    this.#view = network && new MeshView(network, options.stateDir, sidecars, this.#log);
     this.#clock = options.clock ?? systemClock;
     this.#objects = options.objects;
     this.#addresses = new Addresses(join(options.stateDir, "addresses.json"), chosen.mode);
@@ -229,18 +233,8 @@ export class Platform {
     return pod;
   }
 
-  async #network(pod: Pod): Promise<PodNetwork> {
-    const { network } = this.#chosen;
-    const { name, address, template } = pod;
-    if (network === null) return hostNetwork(address);
-    const binds = podFiles(this.#podDir(pod), pod, this.#names());
-    // A gateway listens on its ports itself; nothing of its traffic is turned.
-    const intercept = template.inject && !template.gateway && this.#options.dataPlane !== "none";
-    return network.pod({ name, address, intercept, binds });
-  }
-
-  #podDir(pod: Pod): string {
-    return join(this.#options.stateDir, "pods", pod.name);
+  #network(pod: Pod): Promise<PodNetwork> {
+    return this.#view?.join(pod, this.#names()) ?? Promise.resolve(hostNetwork(pod.address));
   }
 
   #names(): Names {
@@ -287,10 +281,7 @@ export class Platform {
       vips.set(key, this.#addresses.service(key));
     }
     // Names first: whoever hears of a pod can look it up.
-    if (this.#chosen.network !== null) {
-      const names = this.#names();
-      for (const pod of this.#pods) updateHosts(this.#podDir(pod), pod, names);
-    }
+    this.#view?.update(this.#names());
     this.#file.write(platformState(this.#chosen.mode, this.#pods, vips));
   }
 

@@ -1,8 +1,8 @@
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import type { TLSSocket } from "node:tls";
+import { originalDestination, plainAddress } from "#lib/original-dst.ts";
 import { type Detected, detect } from "./listen/detect.ts";
-import { originalDestination, plainAddress } from "./listen/original-dst.ts";
 import type {
   ConnectionFacts,
   DownstreamTls,

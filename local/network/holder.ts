@@ -4,15 +4,21 @@
  * which end when it does. Started by network.ts, spoken to over Node's IPC channel.
  */
 import { type ChildProcess, spawn } from "node:child_process";
+import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
 import { writeFileSync } from "node:fs";
 import { killLeftovers, uptimeTicks } from "../leftovers.ts";
+import { serveNames } from "./dns.ts";
+import { takeEgress } from "./egress.ts";
 import { serveRelay } from "./relay.ts";
-import { meshLinks, NODE_IP, nat, nodeLinks, type PodLink, podLinks, podRules } from "./rules.ts";
+import { meshLinks, meshRules, NODE_IP, nodeLinks, type PodLink, podLinks, podRules } from "./rules.ts";
 
 export interface HolderConfig {
   readonly stateDir: string;
+  /** Here pods are reached from the host. */
   readonly relaySocket: string;
+  /** Here the host is reached from pods. */
+  readonly egressSocket: string;
 }
 
 /** [file inside of the pod, what it shows] */
@@ -26,7 +32,10 @@ export type Order =
       readonly intercept: boolean;
       readonly binds: readonly Bind[];
     }
-  | { readonly kind: "remove"; readonly pod: string };
+  | { readonly kind: "remove"; readonly pod: string }
+  | { readonly kind: "services"; readonly rules: readonly string[] }
+  /** Comes with a UDP socket of the host's network. */
+  | { readonly kind: "names"; readonly servers: readonly string[] };
 
 export interface Call {
   readonly id: number;
@@ -52,9 +61,10 @@ exec cat
 
 const config = JSON.parse(process.argv[2] ?? "{}") as HolderConfig;
 const pods = new Map<string, ChildProcess>();
+let egressPort = 0;
 
-process.on("message", (call: Call) => {
-  obey(call.order).then(
+process.on("message", (call: Call, handle: unknown) => {
+  obey(call.order, handle).then(
     (pid) => answer({ id: call.id, ...(pid === undefined ? {} : { pid }) }),
     (error: Error) => answer({ id: call.id, failed: error.message }),
   );
@@ -67,16 +77,15 @@ process.on("disconnect", () => {
 try {
   await run("ip", ["-batch", "-"], meshLinks());
   writeFileSync("/proc/sys/net/ipv4/ip_forward", "1");
-  // Here only to learn whether they can be had.
-  await run("iptables-restore", [], podRules(NODE_IP));
-  await run("iptables-restore", [], nat());
+  egressPort = await takeEgress(config.egressSocket);
+  await run("iptables-restore", [], meshRules(egressPort, []));
   await serveRelay(config.relaySocket);
   answer({ id: 0, pid: process.pid });
 } catch (error) {
   answer({ id: 0, failed: (error as Error).message });
 }
 
-async function obey(order: Order): Promise<number | undefined> {
+async function obey(order: Order, handle: unknown): Promise<number | undefined> {
   switch (order.kind) {
     case "make":
       return make(order.pod, order.link, order.intercept, order.binds);
@@ -85,6 +94,15 @@ async function obey(order: Order): Promise<number | undefined> {
       pods.get(order.pod)?.kill("SIGKILL");
       pods.delete(order.pod);
       return undefined;
+    case "services":
+      await run("iptables-restore", [], meshRules(egressPort, order.rules));
+      return undefined;
+    case "names": {
+      const socket = createSocket("udp4").bind(53, NODE_IP);
+      await once(socket, "listening");
+      serveNames(socket, handle as Socket, order.servers);
+      return undefined;
+    }
   }
 }
 

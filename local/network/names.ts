@@ -50,12 +50,20 @@ function addresses(service: PlatformObject, { pods, vip }: Names): string[] {
     const address = vip(`${ns}/${service.metadata.name}`);
     return address === undefined ? [] : [address];
   }
-  const selector = Object.entries(stringMap(spec["selector"]));
+  return endpointsOf(service, pods).map((p) => p.address.podIp);
+}
+
+/** The ready pods that a Service selects. */
+export function endpointsOf(service: PlatformObject, pods: readonly PodFacts[]): PodFacts[] {
+  const selector = Object.entries(stringMap(record(service.spec)["selector"]));
   if (selector.length === 0) return [];
-  return pods
-    .filter((p) => p.ready && p.template.namespace === ns)
-    .filter((p) => selector.every(([key, value]) => p.template.labels[key] === value))
-    .map((p) => p.address.podIp);
+  const ns = service.metadata.namespace ?? "default";
+  return pods.filter(
+    (p) =>
+      p.ready &&
+      p.template.namespace === ns &&
+      selector.every(([key, value]) => p.template.labels[key] === value),
+  );
 }
 
 function serviceNames({ metadata }: PlatformObject, from: string): string[] {

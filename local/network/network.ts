@@ -1,9 +1,13 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { createSocket, type Socket as UdpSocket } from "node:dgram";
+import { getServers } from "node:dns";
+import { once } from "node:events";
 import { closeSync, mkdirSync, openSync, readFileSync, rmSync } from "node:fs";
-import { connect, type Socket } from "node:net";
+import { connect, isIPv4, type Server, type Socket } from "node:net";
 import { join } from "node:path";
 import type { PodAddress } from "../addresses.ts";
 import { MARK } from "../leftovers.ts";
+import { serveEgress } from "./egress.ts";
 import type { Answer, Bind, HolderConfig, Order } from "./holder.ts";
 import { explain, missingTools, searchPath } from "./obstacle.ts";
 import { dialRelay } from "./relay.ts";
@@ -49,6 +53,7 @@ export interface PodWish {
 export class MeshNetwork {
   readonly #holder: ChildProcess;
   readonly #socket: string;
+  readonly #egress: Server;
   readonly #ownUsers: boolean;
   readonly #waiting = new Map<number, (answer: Answer) => void>();
   #last = 0;
@@ -56,9 +61,10 @@ export class MeshNetwork {
   /** Resolves with the reason when the holder ends by itself: then no pod reaches another. */
   readonly lost: Promise<string>;
 
-  constructor(holder: ChildProcess, socket: string, ownUsers: boolean) {
+  constructor(holder: ChildProcess, socket: string, egress: Server, ownUsers: boolean) {
     this.#holder = holder;
     this.#socket = socket;
+    this.#egress = egress;
     this.#ownUsers = ownUsers;
     holder.on("message", (answer: Answer) => {
       this.#waiting.get(answer.id)?.(answer);
@@ -96,17 +102,30 @@ export class MeshNetwork {
     return dialRelay(this.#socket, { host, port, source: NODE_IP });
   }
 
+  /** For pods without a sidecar. */
+  async services(rules: readonly string[]): Promise<void> {
+    if (!this.#closing) await this.#ask({ kind: "services", rules });
+  }
+
   async remove(name: string): Promise<void> {
     if (!this.#closing) await this.#ask({ kind: "remove", pod: name });
   }
 
-  #ask(order: Order): Promise<Answer> {
+  /** A socket belongs to the network in which it was made: the holder gets one of ours to ask the host's name servers. */
+  async lookUpThroughHost(): Promise<void> {
+    const socket = createSocket("udp4").bind(0);
+    await once(socket, "listening");
+    await this.#ask({ kind: "names", servers: getServers().filter(isIPv4) }, socket);
+    socket.close();
+  }
+
+  #ask(order: Order, handle?: Socket | UdpSocket): Promise<Answer> {
     const id = ++this.#last;
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, (answer) =>
         "failed" in answer ? reject(new Error(answer.failed)) : resolve(answer),
       );
-      this.#holder.send({ id, order }, (error) => {
+      this.#holder.send({ id, order }, handle, (error) => {
         if (error === null) return;
         this.#waiting.delete(id);
         reject(error);
@@ -121,6 +140,7 @@ export class MeshNetwork {
       this.#holder.kill("SIGKILL");
       await gone;
     }
+    this.#egress.close();
     rmSync(this.#socket, { force: true });
   }
 }
@@ -145,8 +165,10 @@ async function tryOpen(
   ownUsers: boolean,
 ): Promise<MeshNetwork | { obstacle: string }> {
   const relaySocket = join(stateDir, "network.sock");
-  rmSync(relaySocket, { force: true });
-  const config: HolderConfig = { stateDir, relaySocket };
+  const egressSocket = join(stateDir, "egress.sock");
+  for (const file of [relaySocket, egressSocket]) rmSync(file, { force: true });
+  const egress = await serveEgress(egressSocket);
+  const config: HolderConfig = { stateDir, relaySocket, egressSocket };
   const users = ownUsers ? ["--user", "--map-current-user", "--keep-caps"] : [];
   const logFile = join(stateDir, "network.log");
   const log = openSync(logFile, "w", 0o600);
@@ -177,8 +199,10 @@ async function tryOpen(
   });
   if ("failed" in answer) {
     if (holder.exitCode === null) holder.kill("SIGKILL");
+    egress.close();
     return { obstacle: explain(answer.failed) };
   }
-  const network = new MeshNetwork(holder, relaySocket, ownUsers);
+  const network = new MeshNetwork(holder, relaySocket, egress, ownUsers);
+  await network.lookUpThroughHost();
   return network;
 }

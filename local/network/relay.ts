@@ -1,26 +1,33 @@
 /**
- * Connections from the host into the mesh. A Unix socket crosses network namespaces: the holder listens on one, the
- * supervisor dials it, says in one line where to, reads one line that says how it went, then bytes pass both ways.
+ * Connections between the host and the mesh. A Unix socket crosses network namespaces: one side listens, the other dials
+ * it, says in one line where to, reads one line that says how it went, then bytes pass both ways.
  */
 import { connect, createServer, type Server, type Socket } from "node:net";
 
 const LONGEST_LINE = 128;
+const NO_SOURCE = "-";
 
 export interface Route {
   readonly host: string;
   readonly port: number;
-  /** The address that the connection comes from. */
-  readonly source: string;
+  /** The address that the connection comes from; null: as the system has it. */
+  readonly source: string | null;
 }
 
-/** In the mesh's namespaces. */
-export function serveRelay(socketPath: string): Promise<Server> {
+/** On the side where the targets are. */
+export function serveRelay(socketPath: string, adapt = (route: Route): Route => route): Promise<Server> {
   const server = createServer({ allowHalfOpen: true }, (socket) => {
     socket.on("error", () => socket.destroy());
     firstLine(socket, (line) => {
-      const [host, port, source] = line?.split(" ") ?? [];
-      if (host === undefined || source === undefined) return void socket.destroy();
-      const target = connect({ host, port: Number(port), localAddress: source, allowHalfOpen: true });
+      const [host, port, from] = line?.split(" ") ?? [];
+      if (host === undefined || from === undefined) return void socket.destroy();
+      const route = adapt({ host, port: Number(port), source: from === NO_SOURCE ? null : from });
+      const { source, ...to } = route;
+      const target = connect({
+        ...to,
+        ...(source === null ? {} : { localAddress: source }),
+        allowHalfOpen: true,
+      });
       const refused = (error: Error): void => void socket.end(`${error.message}\n`);
       target.once("error", refused);
       target.once("connect", () => {
@@ -36,12 +43,12 @@ export function serveRelay(socketPath: string): Promise<Server> {
   });
 }
 
-/** From the host; the socket comes paused. The promise fails with the reason that the mesh gave. */
+/** From the other side; the socket comes paused. The promise fails with the reason that the far end gave. */
 export function dialRelay(socketPath: string, route: Route): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const socket = connect({ path: socketPath, allowHalfOpen: true });
     socket.once("error", reject);
-    socket.write(`${route.host} ${route.port} ${route.source}\n`);
+    socket.write(`${route.host} ${route.port} ${route.source ?? NO_SOURCE}\n`);
     firstLine(socket, (line) => {
       if (line === "") {
         socket.off("error", reject);

@@ -35,12 +35,36 @@ export function meshLinks(): string {
   );
 }
 
-/** TCP to addresses outside of the mesh goes to `egressPort` of the node. */
-export function meshRules(egressPort: number): string {
+/**
+ * Of the mesh's namespace: TCP to addresses outside of the mesh, and to the host, goes to `egressPort`. `services` are
+ * the rules for pods without a sidecar, who need someone to know virtual addresses.
+ */
+export function meshRules(egressPort: number, services: readonly string[]): string {
   return nat(
+    ...services,
+    `-A PREROUTING -p tcp -d ${NODE_IP}/32 -j REDIRECT --to-ports ${egressPort}`,
     `-A PREROUTING -d ${POD_RANGE} -j RETURN`,
     `-A PREROUTING -d ${SERVICE_RANGE} -j RETURN`,
     `-A PREROUTING -p tcp -j REDIRECT --to-ports ${egressPort}`,
+  );
+}
+
+export interface ServicePort {
+  readonly address: string;
+  readonly port: number;
+  readonly protocol: string;
+  /** ip:port of ready pods. */
+  readonly endpoints: readonly string[];
+}
+
+/** As kube-proxy: each endpoint of a port with the same probability. */
+export function serviceRules(ports: readonly ServicePort[]): string[] {
+  return ports.flatMap(({ address, port, protocol, endpoints }) =>
+    endpoints.map((endpoint, i) => {
+      const left = endpoints.length - i;
+      const share = left === 1 ? "" : ` -m statistic --mode random --probability ${(1 / left).toFixed(10)}`;
+      return `-A PREROUTING -d ${address}/32 -p ${protocol} --dport ${port}${share} -j DNAT --to-destination ${endpoint}`;
+    }),
   );
 }
 

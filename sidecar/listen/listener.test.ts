@@ -2,8 +2,8 @@ import { once } from "node:events";
 import { connect, createServer } from "node:net";
 import { afterEach, expect, test } from "vitest";
 import { createLogger } from "#lib/log.ts";
+import { decodeSockaddr, originalDestination } from "#lib/original-dst.ts";
 import { Listeners } from "./listener.ts";
-import { decodeSockaddr, originalDestination } from "./original-dst.ts";
 
 const log = createLogger("test", "silent");
 let listeners: Listeners;

@@ -60,7 +60,7 @@ const plane = new DataPlane(
     },
     tcp: (accepted, tcp) => {
       if (plane.snapshot === null) accepted.stream.destroy();
-      else serveTcp(accepted.stream, tcp, plane.snapshot, secret(), trustDomain, () => {});
+      else serveTcp(accepted, tcp, plane.snapshot, secret(), trustDomain, () => {});
     },
     drainHttp: () => {
       for (const connection of connections) connection.draining = true;

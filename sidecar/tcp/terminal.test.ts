@@ -1,5 +1,6 @@
 import { PassThrough } from "node:stream";
 import { expect, test } from "vitest";
+import type { Accepted } from "../inbound.ts";
 import type { Snapshot, TcpConfig, WeightedCluster } from "../snapshot.ts";
 import { pickWeighted, serveTcp, type TcpEnd } from "./terminal.ts";
 
@@ -29,7 +30,8 @@ test("an unknown cluster closes the connection with NC", () => {
   };
   const ends: TcpEnd[] = [];
   const empty = { clusters: new Map() } as unknown as Snapshot;
-  serveTcp(downstream, config, empty, null, "cluster.local", (end) => ends.push(end));
+  const accepted = { stream: downstream } as unknown as Accepted;
+  serveTcp(accepted, config, empty, null, "cluster.local", (end) => ends.push(end));
   expect(ends).toMatchObject([{ cluster: "gone", flag: "NC" }]);
   expect(downstream.destroyed).toBe(true);
 });

@@ -1,7 +1,8 @@
-import type { Duplex } from "node:stream";
 import { pickHost } from "../cluster/balancer.ts";
+import { newHost } from "../cluster/hosts.ts";
+import type { Accepted } from "../inbound.ts";
 import { connectUpstream } from "../outbound.ts";
-import type { Snapshot, TcpConfig, WeightedCluster } from "../snapshot.ts";
+import type { Host, Snapshot, TcpConfig, WeightedCluster } from "../snapshot.ts";
 import type { TlsSecret } from "../tls/secrets.ts";
 import { TcpProxy, type TcpResult } from "./proxy.ts";
 
@@ -15,13 +16,14 @@ export interface TcpEnd {
 
 /** tcp_proxy: a weighted cluster, a host of it, and the two streams joined until both have ended. */
 export function serveTcp(
-  downstream: Duplex,
+  accepted: Pick<Accepted, "stream" | "facts" | "listener">,
   config: TcpConfig,
   snapshot: Snapshot,
   secret: TlsSecret | null,
   trustDomain: string,
   onEnd: (end: TcpEnd) => void,
 ): void {
+  const downstream = accepted.stream;
   const name = pickWeighted(config.clusters, Math.random);
   const fail = (flag: TcpEnd["flag"], message: string): void => {
     downstream.destroy();
@@ -32,7 +34,7 @@ export function serveTcp(
     fail("NC", `no cluster "${name}"`);
     return;
   }
-  const host = pickHost(cluster);
+  const host = cluster.type === "ORIGINAL_DST" ? originalHost(accepted) : pickHost(cluster);
   if (host === null) {
     fail("UH", `cluster ${name} has no host that takes traffic`);
     return;
@@ -52,6 +54,12 @@ export function serveTcp(
     },
     (failure) => fail(failure.flag, failure.message),
   );
+}
+
+/** Where the client meant to go; null when that is this proxy, which would call itself without end. */
+function originalHost({ listener, facts }: Pick<Accepted, "facts" | "listener">): Host | null {
+  if (listener.bindToPort && !listener.restoresOriginalDst) return null;
+  return newHost({ address: facts.destinationAddress, port: facts.destinationPort, pipe: null });
 }
 
 /** One cluster by weight; "" if there is none. */

@@ -95,7 +95,7 @@ export class Exchange {
     this.responseStarted = true;
     this.status = status;
     this.detail = detail;
-    const keep = !close && this.downstream.mayKeepAlive();
+    const keep = !close && this.upgrade === "" && this.downstream.mayKeepAlive();
     let out = `HTTP/1.1 ${status} ${reasonOf(status)}\r\ncontent-length: ${Buffer.byteLength(body)}\r\n`;
     if (body !== "") out += "content-type: text/plain\r\n";
     if (!keep) out += "connection: close\r\n";

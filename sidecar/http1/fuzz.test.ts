@@ -99,33 +99,27 @@ test("split invariance, and a strict second opinion on what goes in and out", ()
   fc.assert(
     fc.property(message, fc.array(place, { minLength: 3, maxLength: 3 }), (bytes, places) => {
       const whole = runCodec(bytes, [bytes.length]);
-      for (const p of places)
-        expect(runCodec(bytes, [Math.floor(p * bytes.length), bytes.length])).toEqual(whole);
-      expect(
-        runCodec(
-          bytes,
-          Array.from(bytes, (_, i) => i + 1),
-        ),
-      ).toEqual(whole);
+      const same = (cuts: readonly number[]): void => {
+        const run = runCodec(bytes, cuts);
+        // toEqual is slow, and nearly always agrees.
+        if (JSON.stringify(run) !== JSON.stringify(whole)) expect(run).toEqual(whole);
+      };
+      for (const p of places) same([Math.floor(p * bytes.length), bytes.length]);
+      same(Array.from(bytes, (_, i) => i + 1));
 
       for (const out of whole.upstream) {
         taken++;
         const [method, target] = out.split(" ", 2) as [string, string];
         if (!KNOWN_METHODS.has(method) || method === "CONNECT") continue;
         const parsed = parseStrictly(Buffer.from(wireOf(out), "latin1"), "request");
-        expect(parsed.error, JSON.stringify(out)).toBe("");
-        expect(parsed.messages).toHaveLength(1);
-        const seen = parsed.messages[0]!;
         const [head, ...body] = out.split("\r\n\r\n");
-        expect(seen.start).toEqual([method, target]);
-        expect(seen.body).toBe(body.join("\r\n\r\n"));
-        const lines = head!.split("\r\n").slice(1);
-        expect(lines.map((line) => line.split(": ", 1)[0])).toEqual(
-          seen.fields.filter((_, i) => i % 2 === 0),
-        );
-        expect(lines.map((line) => line.slice(line.indexOf(": ") + 2))).toEqual(
-          seen.fields.filter((_, i) => i % 2 === 1),
-        );
+        const fields = head!
+          .split("\r\n")
+          .slice(1)
+          .flatMap((line) => [line.slice(0, line.indexOf(": ")), line.slice(line.indexOf(": ") + 2)]);
+        const meant = { start: [method, target], fields, body: body.join("\r\n\r\n") };
+        if (JSON.stringify(parsed) !== JSON.stringify({ messages: [meant], error: "" }))
+          expect(parsed, JSON.stringify(out)).toEqual({ messages: [meant], error: "" });
       }
       if (whole.statuses.some((status) => status >= 400)) refused++;
       if (/upgrade/i.test(bytes.toString("latin1"))) return; // it stops at an upgrade
@@ -133,10 +127,9 @@ test("split invariance, and a strict second opinion on what goes in and out", ()
       if (methods.some((method) => !KNOWN_METHODS.has(method) || method === "CONNECT")) return;
       const input = parseStrictly(bytes, "request");
       const bodies = whole.upstream.map((out) => out.slice(out.indexOf("\r\n\r\n") + 4));
-      expect(
-        input.messages.map((m) => m.body).slice(0, bodies.length),
-        `${input.error}: ${JSON.stringify(bytes.toString("latin1"))}`,
-      ).toEqual(bodies);
+      const theirs = input.messages.map((m) => m.body).slice(0, bodies.length);
+      if (JSON.stringify(theirs) !== JSON.stringify(bodies))
+        expect(theirs, `${input.error}: ${JSON.stringify(bytes.toString("latin1"))}`).toEqual(bodies);
     }),
     { numRuns: RUNS, seed: SEED },
   );

@@ -12,6 +12,8 @@ const SERVICE_RANGE = "10.96.0.0/12";
 const OUTBOUND_PORT = 15001;
 const INBOUND_PORT = 15006;
 const PROXY_PORTS = [15008, 15020, 15021, 15090];
+/** Nobody listens here in the mesh's own namespace. */
+const CLOSED_PORT = 1;
 /** From here the sidecar hands inbound connections to the app. */
 const INBOUND_SOURCE = "127.0.0.6";
 
@@ -44,7 +46,8 @@ export function meshRules(egressPort: number, services: readonly string[]): stri
     ...services,
     `-A PREROUTING -p tcp -d ${NODE_IP}/32 -j REDIRECT --to-ports ${egressPort}`,
     `-A PREROUTING -d ${POD_RANGE} -j RETURN`,
-    `-A PREROUTING -d ${SERVICE_RANGE} -j RETURN`,
+    // Refused at once; for the route "unreachable" the kernel answers only so often.
+    `-A PREROUTING -p tcp -d ${SERVICE_RANGE} -j REDIRECT --to-ports ${CLOSED_PORT}`,
     `-A PREROUTING -p tcp -j REDIRECT --to-ports ${egressPort}`,
   );
 }

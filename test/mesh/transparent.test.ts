@@ -1,0 +1,120 @@
+/** What only transparent mode can do: programs that know of no proxy, and every way in and out of a pod. */
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { onEachDataPlane } from "#test/harness/each-data-plane.ts";
+
+const from = join(import.meta.dirname, "transparent");
+const identityOf = (name: string): string => `spiffe://cluster.local/ns/default/sa/${name}`;
+
+onEachDataPlane("transparent", { from, modes: ["transparent"] }, (mesh) => {
+  const name = (workload: string): string => mesh().pod(workload).name;
+  const ip = (workload: string): string => mesh().pod(workload).podIp;
+
+  interface Answer {
+    readonly status: number;
+    readonly pod?: string;
+    readonly from?: string;
+    readonly identity?: string | null;
+  }
+  /** GET by a curl beside the app; status 0: no answer. */
+  async function get(caller: string, url: string): Promise<Answer> {
+    const curl = ["curl", "-s", "--max-time", "10", "-w", "\n%{http_code}", url];
+    const { stdout } = await mesh().exec(name(caller), curl);
+    const [body = "", status] = stdout.toString().split("\n");
+    return { status: Number(status), ...(body.startsWith("{") ? JSON.parse(body) : {}) };
+  }
+
+  test.for(["beta", "beta.default", "beta.default.svc", "beta.default.svc.cluster.local"])(
+    "%s is a name; the call has the caller's identity",
+    async (host) => {
+      expect(await get("alpha", `http://${host}:8080/`)).toMatchObject({
+        status: 200,
+        pod: name("beta"),
+        identity: identityOf("alpha"),
+      });
+    },
+  );
+
+  test("a headless Service is the addresses of its pods", async () => {
+    const { stdout } = await mesh().exec(name("alpha"), ["getent", "hosts", "beta-headless"]);
+    expect(stdout.toString().split(/\s+/)[0]).toBe(ip("beta"));
+    expect(await get("alpha", "http://beta-headless:8080/")).toMatchObject({
+      status: 200,
+      pod: name("beta"),
+    });
+  });
+
+  test("the app knows of no proxy", async () => {
+    const { stdout } = await mesh().exec(name("alpha"), ["env"]);
+    expect(stdout.toString()).not.toMatch(/proxy/i);
+    expect(stdout.toString()).toContain(`POD_IP=${ip("alpha")}\n`);
+  });
+
+  test("a pod calls its own Service: out and in again through its proxy", async () => {
+    expect(await get("beta", "http://beta:8080/")).toMatchObject({
+      status: 200,
+      pod: name("beta"),
+      identity: identityOf("beta"),
+    });
+  });
+
+  test("a pod calls itself, by loopback and by its address: past the proxy", async () => {
+    expect(await get("alpha", "http://localhost:8080/")).toMatchObject({ status: 200, identity: null });
+    expect(await get("beta", `http://${ip("beta")}:8081/`)).toMatchObject({ status: 200, identity: null });
+  });
+
+  test("a pod calls the address of another: plaintext, as the address belongs to no Service", async () => {
+    const answer = await get("alpha", `http://${ip("beta")}:8080/`);
+    expect(answer).toMatchObject({ status: 200, pod: name("beta"), from: "127.0.0.6", identity: null });
+  });
+
+  test("a port that no Service names is passed through", async () => {
+    const answer = await get("alpha", `http://${ip("beta")}:8081/`);
+    expect(answer).toMatchObject({ status: 200, pod: name("beta"), from: "127.0.0.6" });
+  });
+
+  test("STRICT: plaintext is refused, from a pod, from a pod without sidecar and from outside; mTLS is not", async () => {
+    expect(await get("alpha", "http://strict:8080/")).toMatchObject({ status: 200, pod: name("strict") });
+    expect((await get("alpha", `http://${ip("strict")}:8080/`)).status).toBe(503);
+    expect((await get("alpha", `http://${ip("strict")}:8081/`)).status).toBe(0);
+    expect((await get("plain", "http://strict:8080/")).status).toBe(0);
+    const outside = await mesh().execOnNode(["curl", "-sS", `http://${ip("strict")}:8080/`]);
+    expect(outside.stderr).toMatch(/Empty reply from server|Connection reset by peer/);
+  });
+
+  test("a pod without sidecar calls and is called by name, without identity", async () => {
+    const called = { status: 200, identity: null };
+    expect(await get("plain", "http://beta:8080/")).toMatchObject({ ...called, pod: name("beta") });
+    expect(await get("alpha", "http://plain:8080/")).toMatchObject({ ...called, pod: name("plain") });
+  });
+
+  test("raw TCP by name, half-close included", async () => {
+    const script = `const s = require("net").connect({ host: "beta", port: 9000, allowHalfOpen: true });
+      s.end("bytes"); s.pipe(process.stdout);`;
+    const { stdout, stderr } = await mesh().exec(name("alpha"), [process.execPath, "-e", script]);
+    expect(stderr + stdout).toBe("bytes");
+  });
+
+  test("an address that nobody has: 503 on a port of HTTP, an end on others, at once", async () => {
+    expect((await get("alpha", "http://10.244.9.9:8080/")).status).toBe(503);
+    expect((await get("alpha", "http://10.244.9.9:1234/")).status).toBe(0);
+    expect((await get("alpha", "http://10.96.99.99:8080/")).status).toBe(503);
+  });
+
+  test("the host is reached by its name, and nothing there is an end", async () => {
+    const server = createServer((_, response) => response.end('{"pod":"the host"}'));
+    await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+    const url = `http://host.weft.internal:${(server.address() as AddressInfo).port}/`;
+    expect(await get("alpha", url)).toMatchObject({ status: 200, pod: "the host" });
+    server.closeAllConnections();
+    await new Promise((done) => server.close(done));
+    expect((await get("alpha", url)).status).toBe(0);
+  });
+
+  test("the LoadBalancer port of the host leads through the proxy of the pod", async () => {
+    const response = await fetch(mesh().gateway);
+    expect(await response.json()).toMatchObject({ pod: name("alpha"), from: "127.0.0.6", identity: null });
+  });
+});

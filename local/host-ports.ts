@@ -57,7 +57,7 @@ export class HostPorts {
               Object.entries(selector).every(([k, v]) => p.template.labels[k] === v),
           )
           .map((p) => ({
-            host: p.template.inject ? p.address.podIp : p.address.appIp,
+            host: p.frontIp,
             port: p.template.ports.find((x) => x.name === target)?.containerPort ?? Number(target),
           }));
       const entry = this.#servers.get(port);

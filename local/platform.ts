@@ -131,6 +131,11 @@ export class Platform {
     this.#file = new PlatformFile(join(options.stateDir, "platform.json"));
   }
 
+  /** Resolves with the reason when the mesh cannot go on: what holds its network ended. */
+  get lost(): Promise<string> {
+    return this.#chosen.network?.lost ?? new Promise(() => {});
+  }
+
   async begin(templates: readonly PodTemplate[]): Promise<void> {
     await this.#hostPorts.update(this.#objects, () => this.#pods);
     saveSupervisor(this.#options.stateDir, { mode: this.#chosen.mode, reason: this.#chosen.reason });
@@ -198,6 +203,7 @@ export class Platform {
   }
 
   #failed(template: PodTemplate, error: unknown): void {
+    if (this.#stopped) return;
     this.#log.error("a pod could not be started", {
       workload: `${template.namespace}/${template.workload}`,
       error,

@@ -56,6 +56,12 @@ export class Pod {
   get address(): PodAddress {
     return this.#context.address;
   }
+  /** Where others reach its ports. */
+  get frontIp(): string {
+    const { address, proxyCommand, template } = this.#context;
+    const appAlone = address.servicePrefix !== "" && (proxyCommand === undefined || !template.inject);
+    return appAlone ? address.appIp : address.podIp;
+  }
   get stopping(): boolean {
     return this.#stopping;
   }

@@ -53,7 +53,8 @@ export const up: Command = {
           ...status.pods.map((pod) => [pod.name, pod.ready ? "ready" : "not ready", pod.podIp]),
           ["Ctrl-C stops everything"],
         ]);
-        await stopped.promise;
+        const lost = await Promise.race([stopped.promise, platform.lost]);
+        if (typeof lost === "string") throw new PlatformError(`${lost}: the mesh is stopped; start it again`);
       } finally {
         await platform.stop();
       }

@@ -122,9 +122,11 @@ export class MeshNetwork {
   #ask(order: Order, handle?: Socket | UdpSocket): Promise<Answer> {
     const id = ++this.#last;
     return new Promise((resolve, reject) => {
-      this.#waiting.set(id, (answer) =>
-        "failed" in answer ? reject(new Error(answer.failed)) : resolve(answer),
-      );
+      this.#waiting.set(id, (answer) => {
+        // What was asked of a network that is being closed is done.
+        if ("failed" in answer && !this.#closing) reject(new Error(answer.failed));
+        else resolve(answer);
+      });
       this.#holder.send({ id, order }, handle, (error) => {
         if (error === null) return;
         this.#waiting.delete(id);

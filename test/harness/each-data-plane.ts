@@ -1,8 +1,8 @@
 /** Runs a suite with the same expectations on our sidecars and on a stock Envoy that our control plane drives, and per mode. */
-import { spawnSync } from "node:child_process";
 import { afterAll, beforeAll, describe } from "vitest";
 import { findEnvoy } from "./envoy.ts";
 import { type DataPlane, type Mesh, type MeshOptions, type Mode, startMesh } from "./mesh.ts";
+import { noNamespaces } from "./namespaces.ts";
 
 const PLANES: readonly DataPlane[] = ["weft", "envoy"];
 const START_TIMEOUT_MS = 90_000;
@@ -39,19 +39,4 @@ export function onEachDataPlane(
 function noEnvoy(): string {
   const envoy = findEnvoy();
   return "missing" in envoy ? envoy.missing : "";
-}
-
-let namespaces: string | undefined;
-/** Why this machine cannot run a mesh in transparent mode, or "". */
-export function noNamespaces(): string {
-  if (namespaces === undefined) {
-    const users = process.getuid?.() === 0 ? [] : ["--user", "--map-current-user", "--keep-caps"];
-    const tried = spawnSync("unshare", [...users, "--net", "--mount", "iptables", "-t", "nat", "-S"]);
-    namespaces =
-      tried.status === 0
-        ? ""
-        : `no transparent mode here: ${tried.error?.message ?? tried.stderr.toString().trim()}; ` +
-          "`weft up --mode transparent` says what to do";
-  }
-  return namespaces;
 }

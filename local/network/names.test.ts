@@ -1,0 +1,85 @@
+import { mkdtempSync, openSync, readFileSync, readSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import type { PlatformObject } from "../object.ts";
+import type { PodFacts } from "../platform-state.ts";
+import { questionName } from "./dns.ts";
+import { filesFirst, hostsFile, type Names, rewrite } from "./names.ts";
+
+const pod = (name: string, n: number, namespace = "default", ready = true): PodFacts =>
+  ({
+    name,
+    ready,
+    address: { podIp: `10.244.0.${n}`, appIp: `10.244.1.${n}`, servicePrefix: "" },
+    template: { namespace, labels: { app: name }, inject: true },
+  }) as unknown as PodFacts;
+const object = (kind: string, name: string, spec: object, namespace?: string): PlatformObject => ({
+  apiVersion: "v1",
+  kind,
+  metadata: { name, ...(namespace === undefined ? {} : { namespace }) },
+  spec,
+});
+
+test("hosts of a pod: short names of its own namespace, headless pods, entries that the proxy does not look up itself", () => {
+  const names: Names = {
+    objects: [
+      object("Service", "reviews", { ports: [] }),
+      object("Service", "pay", { ports: [] }, "shop"),
+      object("Service", "db", { clusterIP: "None", selector: { app: "db" } }),
+      object("Service", "outside", { type: "ExternalName", externalName: "example.com" }),
+      object("ServiceEntry", "a", { hosts: ["a.example"], resolution: "STATIC", addresses: ["192.0.2.1"] }),
+      object("ServiceEntry", "b", { hosts: ["b.example", "*.b.example"], resolution: "STATIC" }),
+      object("ServiceEntry", "c", { hosts: ["c.example"], resolution: "DNS" }),
+    ],
+    pods: [pod("db", 30), pod("db", 31), pod("db", 32, "default", false), pod("db", 33, "shop")],
+    vip: (key) => ({ "default/reviews": "10.96.0.10", "shop/pay": "10.96.0.11" })[key],
+  };
+  expect(hostsFile(pod("web", 20), names).split("\n").slice(2)).toEqual([
+    "10.244.0.20 web",
+    "10.244.255.254 host.weft.internal",
+    "10.96.0.10 reviews reviews.default reviews.default.svc reviews.default.svc.cluster.local",
+    "10.96.0.11 pay.shop pay.shop.svc pay.shop.svc.cluster.local",
+    "10.244.0.30 db db.default db.default.svc db.default.svc.cluster.local",
+    "10.244.0.31 db db.default db.default.svc db.default.svc.cluster.local",
+    "192.0.2.1 a.example",
+    "240.240.0.2 b.example",
+    "",
+  ]);
+});
+
+test("nsswitch.conf asks files first", () => {
+  expect(filesFirst("passwd: files\nhosts: files dns\n")).toBeNull();
+  expect(filesFirst("")).toBeNull();
+  expect(filesFirst("hosts: mymachines resolve [!UNAVAIL=return] files dns\nnetworks: files\n")).toBe(
+    "hosts: files dns\nnetworks: files\n",
+  );
+});
+
+test("a file is rewritten in place: who has it open sees the new text", () => {
+  const dir = mkdtempSync(join(tmpdir(), "wf-names-"));
+  try {
+    const file = join(dir, "hosts");
+    rewrite(file, "a longer text\n");
+    const fd = openSync(file, "r");
+    rewrite(file, "short\n");
+    const seen = Buffer.alloc(32);
+    expect(seen.toString("utf8", 0, readSync(fd, seen))).toBe("short\n");
+    expect(readFileSync(file, "utf8")).toBe("short\n");
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
+});
+
+test("the name that a DNS query asks for; garbage has none", () => {
+  const query = Buffer.from(
+    "123401000001000000000000" + "03777777074558616d706c6503636f6d00" + "00010001",
+    "hex",
+  );
+  expect(questionName(query)).toBe("www.example.com");
+  for (let length = 0; length < query.length - 4; length++)
+    expect(questionName(query.subarray(0, length))).toBeNull();
+  const answer = Buffer.from(query);
+  answer[2] = 0x81;
+  expect(questionName(answer)).toBeNull();
+});

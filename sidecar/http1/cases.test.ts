@@ -10,7 +10,7 @@ test.each(cases.map((c) => [`${c.id} ${c.statuses.join(" ")} | ${c.text}`, c] as
   const { bytes } = c;
   const whole = runCodec(bytes, [bytes.length]);
   expect(whole.statuses).toEqual(c.statuses);
-  if (c.upstream !== null) expect(whole.upstream).toEqual(c.upstream);
+  if (c.upstream !== null) expect(whole.out).toEqual(c.upstream);
   const step = bytes.length > EVERY_SPLIT_BYTES ? Math.ceil(bytes.length / 61) : 1;
   for (let at = 1; at < bytes.length; at += step)
     expect(runCodec(bytes, [at, bytes.length]), `split at ${at}`).toEqual(whole);

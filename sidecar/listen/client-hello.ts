@@ -13,38 +13,49 @@ const HANDSHAKE_CLIENT_HELLO = 1;
 /** A hello above this is an attack or a mistake (Envoy's tls_inspector allows 16 KiB). */
 export const LARGEST_HELLO_BYTES = 16 * 1024;
 
+/** With the header of its record; more, however cut into records, is not waited for. */
+const LARGEST_BYTES = LARGEST_HELLO_BYTES + 5;
+
+/** One connection's; goes on where it stopped, so that a hello in tiny records costs what its bytes weigh. */
 export class HelloParser {
   hello: ClientHello | null = null;
+  /** The handshake message out of whole records. */
+  readonly #parts: Buffer[] = [];
+  #have = 0;
+  /** Where the next record begins. */
+  #at = 0;
 
-  /** Looks at all bytes so far; never consumes. Records may split the hello anywhere. */
+  /** Looks at all bytes so far; never consumes. `bytes` must begin with what was given before. */
   read(bytes: Buffer): HelloResult {
-    if (bytes.length === 0) return HelloResult.More;
-    if (bytes[0] !== RECORD_HANDSHAKE) return HelloResult.NotTls;
-    if (bytes.length < 6) return bytes.length > 1 && bytes[1] !== 3 ? HelloResult.NotTls : HelloResult.More;
-    if (bytes[1] !== 3 || bytes[5] !== HANDSHAKE_CLIENT_HELLO) return HelloResult.NotTls;
-    const body: Buffer[] = [];
-    let have = 0;
-    let at = 0;
-    while (at + 5 <= bytes.length) {
-      if (bytes[at] !== RECORD_HANDSHAKE) return HelloResult.NotTls;
+    for (;;) {
+      const at = this.#at;
+      if (bytes.length > at && bytes[at] !== RECORD_HANDSHAKE) return HelloResult.NotTls;
+      if (bytes.length > at + 1 && bytes[at + 1] !== 3) return HelloResult.NotTls;
+      if (bytes.length < at + 5) return HelloResult.More;
       const size = bytes.readUInt16BE(at + 3);
       // Empty handshake records are forbidden (RFC 8446 5.1) and would let a peer send records for ever.
-      if (size === 0 || size > LARGEST_HELLO_BYTES) return HelloResult.NotTls;
-      const part = bytes.subarray(at + 5, Math.min(bytes.length, at + 5 + size));
-      body.push(part);
-      have += part.length;
-      at += 5 + size;
-      if (have >= 4) {
-        const whole = body.length === 1 ? body[0]! : Buffer.concat(body);
-        const wanted = 4 + whole.readUIntBE(1, 3);
-        if (wanted > LARGEST_HELLO_BYTES) return HelloResult.NotTls;
-        if (have >= wanted) {
-          this.hello = parseHello(whole.subarray(4, wanted));
-          return this.hello === null ? HelloResult.NotTls : HelloResult.Tls;
-        }
-      }
+      if (size === 0 || at + 5 + size > LARGEST_BYTES) return HelloResult.NotTls;
+      if (at === 0 && bytes.length > 5 && bytes[5] !== HANDSHAKE_CLIENT_HELLO) return HelloResult.NotTls;
+      if (bytes.length < at + 5 + size) return HelloResult.More;
+      this.#parts.push(Buffer.from(bytes.subarray(at + 5, at + 5 + size)));
+      this.#have += size;
+      this.#at = at + 5 + size;
+      if (this.#have < 4) continue;
+      const wanted = 4 + this.#byte(1) * 65536 + this.#byte(2) * 256 + this.#byte(3);
+      if (wanted > LARGEST_HELLO_BYTES) return HelloResult.NotTls;
+      if (this.#have < wanted) continue;
+      this.hello = parseHello(Buffer.concat(this.#parts).subarray(4, wanted));
+      return this.hello === null ? HelloResult.NotTls : HelloResult.Tls;
     }
-    return bytes.length > LARGEST_HELLO_BYTES ? HelloResult.NotTls : HelloResult.More;
+  }
+
+  #byte(index: number): number {
+    let left = index;
+    for (const part of this.#parts) {
+      if (left < part.length) return part[left]!;
+      left -= part.length;
+    }
+    return 0;
   }
 }
 

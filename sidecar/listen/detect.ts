@@ -27,8 +27,9 @@ const NOTHING: Detected = {
   timedOut: false,
 };
 const H2_PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "latin1");
-/** A request line that long without an end is not waited for (Envoy's http_inspector: 64 KiB). */
-const LONGEST_REQUEST_LINE = 8 * 1024;
+/** A request line above this is not waited for: what http1/ takes (a target of 16 KiB) is below. */
+const LONGEST_REQUEST_LINE = 17 * 1024;
+const LONGEST_METHOD = 64;
 
 /**
  * Peeks until the protocol is known, the timeout passes, or the peer is done. Calls back exactly once, unless the
@@ -121,10 +122,12 @@ export function httpProtocol(bytes: Buffer): string | null {
   while (at < bytes.length && (bytes[at] === 13 || bytes[at] === 10) && at < 4) at++;
   const start = at;
   while (at < bytes.length && isToken(bytes[at]!)) at++;
-  if (at === bytes.length) return at - start > 64 ? "" : null;
+  if (at - start > LONGEST_METHOD) return "";
+  if (at === bytes.length) return null;
   if (at === start || bytes[at] !== 0x20) return "";
   const eol = bytes.indexOf(10, at);
-  if (eol < 0) return bytes.length > LONGEST_REQUEST_LINE ? "" : null;
+  if (eol < 0 ? bytes.length > LONGEST_REQUEST_LINE : eol >= LONGEST_REQUEST_LINE) return "";
+  if (eol < 0) return null;
   const line = bytes.toString("latin1", at, eol);
   const match = / HTTP\/1\.([01])\r?$/.exec(line);
   if (match === null) return "";

@@ -487,9 +487,10 @@ export interface Tracing {
   readonly clientSampling: number;
   readonly randomSampling: number;
   readonly overallSampling: number;
-  /** Cluster of the OTLP collector, or null: propagate only. */
+  /** Cluster of the OTLP collector, or null: trace context passes through untouched. */
   readonly otlpCluster: string | null;
-  readonly otlpPath: string;
+  /** Absolute; its host is what the collector is called, the cluster says where it is. */
+  readonly otlpUrl: string;
   readonly serviceName: string;
   readonly customTags: readonly {
     readonly tag: string;

@@ -243,6 +243,7 @@ export class HttpHandler implements ExchangeHandler {
       const pool = this.#retry(state);
       if (pool !== null) return pool;
     }
+    if (state.trace !== null) this.#context.observer.onResponseHead(exchange, state, head);
     exchange.responseEdits = responseEdits(state, head, this.#lookup);
     return null;
   }

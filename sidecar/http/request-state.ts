@@ -1,4 +1,5 @@
 import type { Exchange } from "../http1/exchange.ts";
+import type { ResponseHead } from "../http1/response-head.ts";
 import type { Accepted } from "../inbound.ts";
 import type {
   Cluster,
@@ -33,7 +34,7 @@ export class RequestState {
   delay: NodeJS.Timeout | null = null;
   /** Envoy's response flag, "-" for none. */
   flag = "-";
-  /** The observer's own: its span. */
+  /** The observer's own: what it writes down of this request; null = nothing, then it hears of the end alone. */
   trace: unknown = null;
 
   constructor(snapshot: Snapshot, config: HttpConfig) {
@@ -46,8 +47,10 @@ export class RequestState {
 export interface RequestObserver {
   /** The head is sanitised and its route is found; `exchange.requestEdits` may get request id and trace context. */
   onHead(exchange: Exchange, state: RequestState, accepted: Accepted): void;
+  /** The answer that will go downstream has begun; only where `state.trace` is not null. */
+  onResponseHead(exchange: Exchange, state: RequestState, head: ResponseHead): void;
   /** Once per exchange, however it ended. `state` is null where the head was refused before it got one. */
   onEnd(exchange: Exchange, state: RequestState | null, accepted: Accepted): void;
 }
 
-export const NO_OBSERVER: RequestObserver = { onHead: () => {}, onEnd: () => {} };
+export const NO_OBSERVER: RequestObserver = { onHead: () => {}, onResponseHead: () => {}, onEnd: () => {} };

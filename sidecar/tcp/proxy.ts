@@ -60,6 +60,15 @@ export class TcpProxy {
     if (this.#idleMs > 0) this.#armIdle(this.#idleMs);
   }
 
+  /** So far, from downstream to upstream. */
+  get sentBytes(): number {
+    return this.#sent;
+  }
+  /** So far, from upstream to downstream. */
+  get receivedBytes(): number {
+    return this.#received;
+  }
+
   #pump(from: Duplex, to: Duplex, outward: boolean): void {
     from.on("data", (chunk: Buffer) => {
       this.#lastMs = this.#clock.monotonic();

@@ -31,7 +31,10 @@ test("an unknown cluster closes the connection with NC", () => {
   const ends: TcpEnd[] = [];
   const empty = { clusters: new Map() } as unknown as Snapshot;
   const accepted = { stream: downstream } as unknown as Accepted;
-  serveTcp(accepted, config, empty, null, "cluster.local", (end) => ends.push(end));
+  serveTcp(accepted, config, empty, null, "cluster.local", {
+    onOpen: () => {},
+    onEnd: (end) => void ends.push(end),
+  });
   expect(ends).toMatchObject([{ cluster: "gone", flag: "NC" }]);
   expect(downstream.destroyed).toBe(true);
 });

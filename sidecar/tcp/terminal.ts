@@ -2,16 +2,23 @@ import { pickHost } from "../cluster/balancer.ts";
 import { newHost } from "../cluster/hosts.ts";
 import type { Accepted } from "../inbound.ts";
 import { connectUpstream } from "../outbound.ts";
-import type { Host, Snapshot, TcpConfig, WeightedCluster } from "../snapshot.ts";
+import type { Cluster, Host, Snapshot, TcpConfig, WeightedCluster } from "../snapshot.ts";
 import type { TlsSecret } from "../tls/secrets.ts";
 import { TcpProxy, type TcpResult } from "./proxy.ts";
 
 export interface TcpEnd {
   readonly cluster: string;
+  readonly host: Host | null;
   /** Envoy's response flag: "-", NC (no cluster), UH (no healthy host) or UF (connection failed). */
   readonly flag: "-" | "NC" | "UH" | "UF";
   readonly result: TcpResult | null;
   readonly message: string;
+}
+
+/** Hears of one connection; never decides. */
+export interface TcpObserver {
+  onOpen(cluster: Cluster, host: Host, proxy: TcpProxy): void;
+  onEnd(end: TcpEnd): void;
 }
 
 /** tcp_proxy: a weighted cluster, a host of it, and the two streams joined until both have ended. */
@@ -21,13 +28,13 @@ export function serveTcp(
   snapshot: Snapshot,
   secret: TlsSecret | null,
   trustDomain: string,
-  onEnd: (end: TcpEnd) => void,
+  observer: TcpObserver,
 ): void {
   const downstream = accepted.stream;
   const name = pickWeighted(config.clusters, Math.random);
-  const fail = (flag: TcpEnd["flag"], message: string): void => {
+  const fail = (flag: TcpEnd["flag"], message: string, host: Host | null = null): void => {
     downstream.destroy();
-    onEnd({ cluster: name, flag, result: null, message });
+    observer.onEnd({ cluster: name, host, flag, result: null, message });
   };
   const cluster = snapshot.clusters.get(name);
   if (cluster === undefined) {
@@ -47,12 +54,14 @@ export function serveTcp(
     null,
     (upstream) => {
       host.activeConnections++;
-      new TcpProxy(downstream, upstream, { idleTimeoutMs: config.idleTimeoutMs }, (result) => {
+      const options = { idleTimeoutMs: config.idleTimeoutMs };
+      const proxy = new TcpProxy(downstream, upstream, options, (result) => {
         host.activeConnections--;
-        onEnd({ cluster: name, flag: "-", result, message: "" });
+        observer.onEnd({ cluster: name, host, flag: "-", result, message: "" });
       });
+      observer.onOpen(cluster, host, proxy);
     },
-    (failure) => fail(failure.flag, failure.message),
+    (failure) => fail(failure.flag, failure.message, host),
   );
 }
 

@@ -1,47 +1,44 @@
 import type { Counter, Histogram, Labels, MetricRegistry } from "./metrics.ts";
+import type { Peer } from "./peer.ts";
 
 /** Who and what a series is about: Istio's standard label set (istio.io/latest/docs/reference/config/metrics). */
 export interface Subject {
   readonly reporter: "source" | "destination";
-  readonly sourceWorkload: string;
-  readonly sourceNamespace: string;
+  readonly source: Peer;
   readonly sourcePrincipal: string;
-  readonly sourceApp: string;
-  readonly sourceVersion: string;
-  readonly destinationWorkload: string;
-  readonly destinationNamespace: string;
+  readonly destination: Peer;
   readonly destinationPrincipal: string;
-  readonly destinationApp: string;
-  readonly destinationVersion: string;
   readonly destinationService: string;
   readonly destinationServiceName: string;
+  readonly destinationServiceNamespace: string;
   readonly connectionSecurityPolicy: "mutual_tls" | "none" | "unknown";
 }
 
 const UNKNOWN = "unknown";
 
 function subjectLabels(s: Subject, protocol: string): (readonly [string, string])[] {
+  const { source, destination } = s;
   return [
     ["reporter", s.reporter],
-    ["source_workload", s.sourceWorkload || UNKNOWN],
-    ["source_canonical_service", s.sourceApp || s.sourceWorkload || UNKNOWN],
-    ["source_canonical_revision", s.sourceVersion || "latest"],
-    ["source_workload_namespace", s.sourceNamespace || UNKNOWN],
+    ["source_workload", source.workload || UNKNOWN],
+    ["source_canonical_service", source.canonicalService || UNKNOWN],
+    ["source_canonical_revision", source.canonicalRevision || "latest"],
+    ["source_workload_namespace", source.namespace || UNKNOWN],
     ["source_principal", s.sourcePrincipal || UNKNOWN],
-    ["source_app", s.sourceApp || UNKNOWN],
-    ["source_version", s.sourceVersion || UNKNOWN],
-    ["source_cluster", "Kubernetes"],
-    ["destination_workload", s.destinationWorkload || UNKNOWN],
-    ["destination_workload_namespace", s.destinationNamespace || UNKNOWN],
+    ["source_app", source.app || UNKNOWN],
+    ["source_version", source.version || UNKNOWN],
+    ["source_cluster", source.cluster || UNKNOWN],
+    ["destination_workload", destination.workload || UNKNOWN],
+    ["destination_workload_namespace", destination.namespace || UNKNOWN],
     ["destination_principal", s.destinationPrincipal || UNKNOWN],
-    ["destination_app", s.destinationApp || UNKNOWN],
-    ["destination_version", s.destinationVersion || UNKNOWN],
+    ["destination_app", destination.app || UNKNOWN],
+    ["destination_version", destination.version || UNKNOWN],
     ["destination_service", s.destinationService || UNKNOWN],
-    ["destination_canonical_service", s.destinationApp || s.destinationWorkload || UNKNOWN],
-    ["destination_canonical_revision", s.destinationVersion || "latest"],
+    ["destination_canonical_service", destination.canonicalService || UNKNOWN],
+    ["destination_canonical_revision", destination.canonicalRevision || "latest"],
     ["destination_service_name", s.destinationServiceName || UNKNOWN],
-    ["destination_service_namespace", s.destinationNamespace || UNKNOWN],
-    ["destination_cluster", "Kubernetes"],
+    ["destination_service_namespace", s.destinationServiceNamespace || UNKNOWN],
+    ["destination_cluster", destination.cluster || UNKNOWN],
     ["request_protocol", protocol],
     ["connection_security_policy", s.connectionSecurityPolicy],
   ];

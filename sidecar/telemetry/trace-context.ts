@@ -1,4 +1,4 @@
-import { randomBytes } from "node:crypto";
+import { randomBytes, randomUUID } from "node:crypto";
 
 /** Where a request stands in its trace. Ids are lower-case hex: 32 and 16 digits. */
 export interface TraceContext {
@@ -10,18 +10,33 @@ export interface TraceContext {
   readonly state: string;
 }
 
-/** Reads one header's value, "" if absent. */
-export type ReadHeader = (name: string) => string;
+/** The part of a request head that is read here; null = absent. */
+export interface TraceHeaders {
+  get(lowerName: string): string | null;
+}
 
 const ZERO_TRACE = "0".repeat(32);
 const ZERO_SPAN = "0".repeat(16);
 
 /** W3C first, then B3 (single, then multi), as Envoy's OpenTelemetry tracer with Istio's propagators. */
-export function readTraceContext(header: ReadHeader): TraceContext | null {
-  return (
-    parseTraceparent(header("traceparent"), header("tracestate")) ??
-    parseB3Single(header("b3")) ??
-    parseB3Multi(header("x-b3-traceid"), header("x-b3-spanid"), header("x-b3-sampled"), header("x-b3-flags"))
+export function readTraceContext(headers: TraceHeaders): TraceContext | null {
+  const traceparent = headers.get("traceparent");
+  if (traceparent !== null) {
+    const context = parseTraceparent(traceparent, headers.get("tracestate") ?? "");
+    if (context !== null) return context;
+  }
+  const single = headers.get("b3");
+  if (single !== null) {
+    const context = parseB3Single(single);
+    if (context !== null) return context;
+  }
+  const traceId = headers.get("x-b3-traceid");
+  if (traceId === null) return null;
+  return parseB3Multi(
+    traceId,
+    headers.get("x-b3-spanid") ?? "",
+    headers.get("x-b3-sampled") ?? "",
+    headers.get("x-b3-flags") ?? "",
   );
 }
 
@@ -99,15 +114,25 @@ export function newSpanId(): string {
   return randomHex(8);
 }
 
-/** A version 4 UUID for x-request-id. */
-export function newRequestId(): string {
-  const h = randomHex(16);
-  const variant = "89ab"[Number.parseInt(h[16]!, 16) & 3];
-  return `${h.slice(0, 8)}-${h.slice(8, 12)}-4${h.slice(13, 16)}-${variant}${h.slice(17, 20)}-${h.slice(20)}`;
+// Envoy marks in the version digit of the ids it makes why a request is traced (uuid request id extension): the next
+// proxy, Envoy or not, decides alike even where an app loses the trace headers and keeps this one.
+const MARK = 14;
+
+/** A UUID for x-request-id: version 4, or Envoy's mark 9 for a request that sampling chose. */
+export function newRequestId(sampled: boolean): string {
+  const id = randomUUID();
+  return sampled ? `${id.slice(0, MARK)}9${id.slice(MARK + 1)}` : id;
 }
 
-/** Parent-based: an incoming decision stands; a root is sampled with `percent` (0 to 100). */
-export function decideSampling(parent: TraceContext | null, percent: number, random = Math.random): boolean {
-  if (parent !== null && parent.sampled !== null) return parent.sampled;
-  return percent >= 100 || random() * 100 < percent;
+/** What the id says of sampling: chosen (9), forced by a service (a) or by a client (b). */
+export function isMarkedSampled(requestId: string): boolean {
+  if (requestId.length !== 36) return false;
+  const mark = requestId.charCodeAt(MARK);
+  return mark === 57 || mark === 97 || mark === 98;
+}
+
+/** 0 to 100, the same at every proxy that sees the id (Envoy: its first 32 bits modulo 10,000); random without one. */
+export function samplePoint(requestId: string): number {
+  const value = requestId === "" ? Number.NaN : Number.parseInt(requestId.slice(0, 8), 16);
+  return Number.isNaN(value) ? Math.random() * 100 : (value % 10_000) / 100;
 }

@@ -142,14 +142,14 @@ function decodeTracing(wire: HttpConnectionManager_Tracing, problems: Problems):
   const http = otel?.httpService?.httpUri;
   if (wire.provider !== undefined && http === undefined)
     problems.at("provider").warn("only OpenTelemetry over HTTP is supported: spans are not exported");
-  let path = "/v1/traces";
-  if (http !== undefined && URL.canParse(http.uri)) path = new URL(http.uri).pathname;
+  const valid = http !== undefined && URL.canParse(http.uri);
+  if (http !== undefined && !valid) problems.at("provider.http_uri").warn(`"${http.uri}" is not a URL`);
   return {
     clientSampling: wire.clientSampling?.value ?? 100,
     randomSampling: wire.randomSampling?.value ?? 100,
     overallSampling: wire.overallSampling?.value ?? 100,
     otlpCluster: http?.httpUpstreamType.case === "cluster" ? http.httpUpstreamType.value : null,
-    otlpPath: path,
+    otlpUrl: valid ? http.uri : "http://collector/v1/traces",
     serviceName: otel?.serviceName ?? "",
     customTags: wire.customTags.map(({ tag, type }) => ({
       tag,

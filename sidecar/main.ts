@@ -6,18 +6,21 @@ import { createLogger } from "#lib/log.ts";
 import { XdsConnection } from "#xds/client/connection.ts";
 import { NodeSchema } from "#xds/gen/envoy/config/core/v3/base_pb.js";
 import { DeltaClientState } from "#xds/index.ts";
-import { serveAdmin } from "./admin/server.ts";
+import { serveAdmin, servePrometheus, serveStatus } from "./admin/server.ts";
+import { adminSource } from "./admin/source.ts";
+import { ProcessStats } from "./admin/stats.ts";
 import { readBootstrap } from "./bootstrap.ts";
+import { ConfigArchive } from "./config/archive.ts";
 import { ConfigStore, TYPE_URL } from "./config/store.ts";
 import { createCaClient } from "./envoy/ca-client.ts";
 import { evaluateRbac } from "./filters/rbac.ts";
 import { HttpHandler } from "./http/handler.ts";
 import { Pools } from "./http/pools.ts";
-import { NO_OBSERVER } from "./http/request-state.ts";
 import { RetryBudget } from "./http/retry.ts";
 import { DownstreamConnection } from "./http1/downstream.ts";
 import { DataPlane } from "./proxy.ts";
 import { serveTcp } from "./tcp/terminal.ts";
+import { ProcessTelemetry } from "./telemetry/process-telemetry.ts";
 
 const VERSION = "0.1.0";
 const { values } = parseArgs({ options: { config: { type: "string" } } });
@@ -28,15 +31,27 @@ const log = createLogger("sidecar", config.logLevel);
 const ca = createCaClient(discovery);
 const secrets = new SecretManager({ sign: ca.sign, trustDomain, log: log.child("certs") });
 const secret = () => secrets.current ?? null;
+const identity = () => secrets.current?.spiffeId ?? "";
 const store = new ConfigStore();
+const archive = new ConfigArchive();
+const telemetry = new ProcessTelemetry({
+  node: config.node,
+  trustDomain,
+  identity,
+  snapshot: () => store.current,
+  secret,
+  log: log.child("telemetry"),
+});
+const stats = new ProcessStats(telemetry.registry);
+let xdsConnected = false;
 const shared = {
   snapshot: () => plane.snapshot,
   secret,
   trustDomain,
-  identity: () => secrets.current?.spiffeId ?? "",
+  identity,
   pools: new Pools(),
   retries: new RetryBudget(),
-  observer: NO_OBSERVER,
+  observer: telemetry.http,
 };
 const connections = new Set<DownstreamConnection>();
 
@@ -48,7 +63,10 @@ const plane = new DataPlane(
       filter.kind === "noop" ||
       evaluateRbac(filter.rbac, { connection: facts, head: null, remoteAddress: facts.sourceAddress })
         .allowed,
-    refused: (listener, reason, detail) => log.debug(`${listener}: ${reason} ${detail}`),
+    refused: (listener, reason, detail) => {
+      stats.refused(reason);
+      log.debug("connection refused", { listener, reason, detail });
+    },
   },
   {
     http: (accepted) => {
@@ -59,8 +77,12 @@ const plane = new DataPlane(
       accepted.stream.once("close", () => connections.delete(connection));
     },
     tcp: (accepted, tcp) => {
-      if (plane.snapshot === null) accepted.stream.destroy();
-      else serveTcp(accepted, tcp, plane.snapshot, secret(), trustDomain, () => {});
+      const { snapshot } = plane;
+      if (snapshot === null) accepted.stream.destroy();
+      else {
+        const observer = telemetry.tcp.begin(accepted, tcp, snapshot);
+        serveTcp(accepted, tcp, snapshot, secret(), trustDomain, observer);
+      }
     },
     drainHttp: () => {
       for (const connection of connections) connection.draining = true;
@@ -81,7 +103,11 @@ const self = create(NodeSchema, { id: node.id, cluster: node.cluster, metadata, 
 const state = new DeltaClientState(self, ({ type, upserts, removed }) => {
   const resources = upserts.map(({ any }) => any);
   const { refused } = store.update({ typeUrl: type, resources, removed });
-  return refused.map(({ index, message }) => ({ name: upserts[index]!.name, message }));
+  const rejections = refused.map(({ index, message }) => ({ name: upserts[index]!.name, message }));
+  archive.update(type, upserts, removed, new Map(rejections.map(({ name, message }) => [name, message])));
+  stats.update(type, rejections.length > 0);
+  for (const { name, message } of rejections) log.warn("resource refused", { type, name, reason: message });
+  return rejections;
 });
 state.subscribe(TYPE_URL.cluster, "*");
 state.subscribe(TYPE_URL.listener, "*");
@@ -90,32 +116,45 @@ const xds = new XdsConnection({
   state,
   ...(discovery.tokenFile === null ? {} : { tokenFile: discovery.tokenFile }),
   ...(discovery.rootCert === null ? {} : { rootCertFile: discovery.rootCert }),
-  onStatus: ({ connected, error }) => log.debug(`xds: ${connected ? "connected" : error}`),
+  onStatus: ({ connected, error }) => {
+    if (connected !== xdsConnected) {
+      if (connected) stats.connected();
+      else log.warn("the control plane is out of reach; the last configuration serves", { reason: error });
+    }
+    xdsConnected = connected;
+  },
 });
 
 const ready = () => secrets.current !== undefined && store.current.listeners.size > 0 && !plane.draining;
-const admin = await serveAdmin(config.admin, {
-  ready,
-  serverInfo: () => ({
-    version: VERSION,
-    state: plane.draining ? "DRAINING" : ready() ? "LIVE" : "PRE_INITIALIZING",
-    uptime_current_epoch: `${Math.floor(process.uptime())}s`,
-    node: { id: node.id, cluster: node.cluster },
+const pages = adminSource({
+  bootstrap: config,
+  version: VERSION,
+  archive,
+  registry: telemetry.registry,
+  stats,
+  snapshot: () => store.current,
+  secret: () => secrets.current ?? null,
+  state: () => ({
+    ready: ready(),
+    draining: plane.draining,
+    xdsConnected,
+    connections: plane.listeners.connections.size,
+    certificateExpiresMs: secrets.current?.notAfter ?? null,
+    spansExported: telemetry.spansExported,
+    spansLost: telemetry.spansLost,
+    logLinesLost: telemetry.logLinesLost,
   }),
-  configDump: () => ({
-    version: store.current.version,
-    listeners: [...store.current.listeners.values()],
-    clusters: [...store.current.clusters.values()],
-    routes: [...store.current.routeTables.values()],
-  }),
-  clusters: () => ({ cluster_statuses: [] }),
-  listeners: () => ({ listener_statuses: [] }),
-  certs: () => ({ certificates: [] }),
-  stats: () => [],
-  prometheus: () => "",
-  setLogLevel: () => {},
+  collect: () => telemetry.collect(),
+  setLogLevel: (level) => log.setLevel(level),
   drain: () => void plane.drain(config.drainSeconds * 1000),
-  quit: null,
+});
+const servers = await Promise.all([
+  serveAdmin(config.admin, pages),
+  ...(config.prometheus === null ? [] : [servePrometheus(config.prometheus, pages)]),
+  ...(config.statusPort === null ? [] : [serveStatus(config.statusPort, pages)]),
+]).catch((error: Error): never => {
+  log.error("an admin address cannot be bound", { reason: error.message });
+  process.exit(1);
 });
 secrets.start();
 xds.start();
@@ -125,6 +164,7 @@ process.once("SIGTERM", async () => {
   xds.close();
   secrets.stop();
   ca.close();
-  admin.close();
+  await telemetry.close();
+  for (const server of servers) server.close();
   process.exit(0);
 });

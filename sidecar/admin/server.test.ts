@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
-import { type AdminSource, serveAdmin } from "./server.ts";
+import { type AdminSource, serveAdmin, servePrometheus } from "./server.ts";
 
 let server: Server;
 afterEach(() => server?.close());
@@ -16,13 +16,19 @@ const source: AdminSource = {
     version: "0",
     state: "LIVE",
     uptime_current_epoch: "1s",
-    node: { id: "n", cluster: "c" },
+    uptime_all_epochs: "1s",
+    hot_restart_version: "disabled",
+    command_line_options: { concurrency: 1, drain_time: "5s", log_level: "info", mode: "Serve" },
+    node: { id: "n", cluster: "c", metadata: {} },
   }),
-  configDump: () => ({}),
+  configDump: async (query) => ({ eds: query.has("include_eds") }),
   clusters: () => ({ cluster_statuses: [] }),
   listeners: () => ({ listener_statuses: [] }),
   certs: () => ({ certificates: [] }),
-  stats: () => [["a", 1]],
+  stats: () => [
+    ["a", 1],
+    ["b.c", 2],
+  ],
   prometheus: () => "a 1\n",
   setLogLevel: (level) => calls.push(level),
   drain: () => calls.push("drain"),
@@ -48,12 +54,20 @@ test("on loopback: pages, methods, a foreign Host, and quit off by default", asy
   const { port } = server.address() as AddressInfo;
   const at = (path: string, more: object = {}) => get({ port, host: "127.0.0.1", path, ...more });
   expect((await at("/ready")).status).toBe(503);
-  expect((await at("/stats")).body).toBe("a: 1\n");
+  expect((await at("/stats")).body).toBe("a: 1\nb.c: 2\n");
+  expect((await at("/stats?usedonly&filter=%5Eb%5C.")).body).toBe("b.c: 2\n");
+  expect((await at("/stats?filter=(")).status).toBe(400);
+  expect(JSON.parse((await at("/stats?format=json&filter=a")).body)).toEqual({
+    stats: [{ name: "a", value: 1 }],
+  });
+  expect(JSON.parse((await at("/config_dump?include_eds")).body)).toEqual({ eds: true });
   expect((await at("/stats", { headers: { host: "evil.example" } })).status).toBe(403);
   expect((await at("/drain_listeners")).status).toBe(405);
   expect((await at("/logging?level=debug", { method: "POST" })).status).toBe(200);
   expect((await at("/quitquitquit", { method: "POST" })).status).toBe(403);
-  expect(calls).toEqual(["debug"]);
+  expect((await at("/logging?level=warning", { method: "POST" })).status).toBe(200);
+  expect((await at("/logging?level=loud", { method: "POST" })).status).toBe(400);
+  expect(calls).toEqual(["debug", "warn"]);
 });
 
 test("on a Unix socket", async () => {
@@ -61,4 +75,13 @@ test("on a Unix socket", async () => {
   server = await serveAdmin({ kind: "unix", path: join(folder, "a.sock") }, source);
   expect((await get({ socketPath: join(folder, "a.sock"), path: "/server_info" })).status).toBe(200);
   await rm(folder, { recursive: true });
+});
+
+test("the scrapers' address has the metrics and nothing else, for any Host", async () => {
+  server = await servePrometheus({ kind: "tcp", host: "127.0.0.1", port: 0 }, source);
+  const { port } = server.address() as AddressInfo;
+  const at = (path: string) => get({ port, host: "127.0.0.1", path, headers: { host: "pod.example" } });
+  expect((await at("/stats/prometheus")).body).toBe("a 1\n");
+  for (const path of ["/config_dump", "/quitquitquit", "/certs", "/"])
+    expect((await at(path)).status).toBe(404);
 });

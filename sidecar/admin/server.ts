@@ -3,12 +3,13 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { isLogLevel, type LogLevel } from "#lib/log.ts";
 import type { ListenAddress } from "../bootstrap.ts";
 import type { CertsAnswer, ClustersAnswer, ListenersAnswer, ServerInfo } from "./contract.ts";
+import { clustersText, listenersText } from "./pages.ts";
 
 /** Where the pages' content comes from. */
 export interface AdminSource {
   ready(): boolean;
   serverInfo(): ServerInfo;
-  configDump(): unknown;
+  configDump(query: URLSearchParams): Promise<unknown>;
   clusters(): ClustersAnswer;
   listeners(): ListenersAnswer;
   certs(): CertsAnswer;
@@ -21,19 +22,57 @@ export interface AdminSource {
 }
 
 const LOCAL_HOSTS = new Set(["localhost", "127.0.0.1", "[::1]", ""]);
+const PROMETHEUS_TYPE = "text/plain; version=0.0.4; charset=utf-8";
+/** Envoy's words for levels that have another name here. */
+const ENVOY_LEVELS: Readonly<Record<string, LogLevel>> = {
+  trace: "debug",
+  warning: "warn",
+  critical: "error",
+  off: "silent",
+};
 
-export async function serveAdmin(address: ListenAddress, source: AdminSource): Promise<Server> {
+export function serveAdmin(address: ListenAddress, source: AdminSource): Promise<Server> {
   const unix = address.kind === "unix";
-  const server = createServer({ maxHeaderSize: 8192, requestTimeout: 5000 }, (request, response) => {
+  return serve(address, (request, response) => {
     // A web page in a browser on this machine can reach loopback by DNS rebinding: its Host gives it away.
     if (!unix && !isLocalHost(request.headers.host ?? ""))
       reply(response, 403, "Host is not this machine's loopback\n");
-    else answer(request, response, source);
+    else
+      answer(request, response, source).catch((error: Error) => {
+        if (!response.headersSent) reply(response, 500, `${error.message}\n`);
+        else response.destroy();
+      });
   });
-  if (unix) await rm(address.path, { force: true });
+}
+
+/** For scrapers, on an address that others reach: the metrics and nothing else. */
+export function servePrometheus(address: ListenAddress, source: AdminSource): Promise<Server> {
+  return serve(address, (request, response) => {
+    const path = pathOf(request);
+    if (path === "/stats/prometheus" || path === "/metrics")
+      reply(response, 200, source.prometheus(), PROMETHEUS_TYPE);
+    else reply(response, 404, "metrics are at /stats/prometheus\n");
+  });
+}
+
+/** For the kubelet's probes, which come from outside the pod. */
+export function serveStatus(port: number, source: AdminSource): Promise<Server> {
+  return serve({ kind: "tcp", host: "0.0.0.0", port }, (request, response) => {
+    if (pathOf(request) !== "/healthz/ready") reply(response, 404, "readiness is at /healthz/ready\n");
+    else if (source.ready()) reply(response, 200, "");
+    else reply(response, 503, "");
+  });
+}
+
+async function serve(
+  address: ListenAddress,
+  handle: (request: IncomingMessage, response: ServerResponse) => void,
+): Promise<Server> {
+  const server = createServer({ maxHeaderSize: 8192, requestTimeout: 5000 }, handle);
+  if (address.kind === "unix") await rm(address.path, { force: true });
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
-    if (unix) server.listen(address.path, resolve);
+    if (address.kind === "unix") server.listen(address.path, resolve);
     else server.listen(address.port, address.host, resolve);
   });
   return server;
@@ -43,64 +82,96 @@ function isLocalHost(host: string): boolean {
   return LOCAL_HOSTS.has(host.replace(/:\d+$/, "").toLowerCase());
 }
 
-function answer(request: IncomingMessage, response: ServerResponse, source: AdminSource): void {
-  const url = new URL(request.url ?? "/", "http://admin");
-  const changes =
-    url.pathname === "/logging" || url.pathname === "/drain_listeners" || url.pathname === "/quitquitquit";
+function pathOf(request: IncomingMessage): string {
+  return (request.url ?? "").split("?", 1)[0]!;
+}
+
+const PAGES = `/ready /server_info /config_dump[?include_eds&resource=&name_regex=] /clusters[?format=json] /listeners[?format=json]
+/certs /stats[?filter=&format=json|prometheus] /stats/prometheus /memory
+POST: /logging[?level=debug|info|warn|error|silent] /drain_listeners /quitquitquit
+`;
+const CHANGING = new Set(["/logging", "/drain_listeners", "/quitquitquit"]);
+
+async function answer(
+  request: IncomingMessage,
+  response: ServerResponse,
+  source: AdminSource,
+): Promise<void> {
+  const { pathname, searchParams: query } = new URL(request.url ?? "/", "http://admin");
+  const changes = CHANGING.has(pathname);
   if (changes !== (request.method === "POST")) {
-    reply(response, 405, `${url.pathname} takes ${changes ? "POST" : "GET"}\n`);
+    reply(response, 405, `${pathname} takes ${changes ? "POST" : "GET"}\n`);
     return;
   }
-  switch (url.pathname) {
-    case "/ready":
-      if (source.ready()) reply(response, 200, "LIVE\n");
-      else reply(response, 503, "PRE_INITIALIZING\n");
-      return;
+  const asJson = query.get("format") === "json";
+  switch (pathname) {
+    case "/":
+    case "/help":
+      return reply(response, 200, PAGES);
+    case "/ready": {
+      const { state } = source.serverInfo();
+      return reply(response, source.ready() ? 200 : 503, `${source.ready() ? "LIVE" : state}\n`);
+    }
     case "/server_info":
-      json(response, source.serverInfo());
-      return;
+      return json(response, source.serverInfo());
     case "/config_dump":
-      json(response, source.configDump());
-      return;
+      return json(response, await source.configDump(query));
     case "/clusters":
-      json(response, source.clusters());
-      return;
+      return asJson
+        ? json(response, source.clusters())
+        : reply(response, 200, clustersText(source.clusters()));
     case "/listeners":
-      json(response, source.listeners());
-      return;
+      return asJson
+        ? json(response, source.listeners())
+        : reply(response, 200, listenersText(source.listeners()));
     case "/certs":
-      json(response, source.certs());
-      return;
+      return json(response, source.certs());
+    case "/memory": {
+      const { heapUsed, heapTotal, rss, external } = process.memoryUsage();
+      const allocated = String(heapUsed + external);
+      return json(response, { allocated, heap_size: String(heapTotal), total_physical_bytes: String(rss) });
+    }
     case "/stats":
-      reply(response, 200, Array.from(source.stats(), ([name, value]) => `${name}: ${value}\n`).join(""));
-      return;
+      return stats(response, source, query);
     case "/stats/prometheus":
-      reply(response, 200, source.prometheus(), "text/plain; version=0.0.4; charset=utf-8");
-      return;
+      return reply(response, 200, source.prometheus(), PROMETHEUS_TYPE);
     case "/logging": {
-      const level = url.searchParams.get("level") ?? "";
-      if (isLogLevel(level)) {
-        source.setLogLevel(level);
-        reply(response, 200, "OK\n");
-      } else reply(response, 400, `level "${level}" is not one of debug, info, warn, error, silent\n`);
-      return;
+      const word = query.get("level") ?? "";
+      const level = ENVOY_LEVELS[word] ?? word;
+      if (!isLogLevel(level))
+        return reply(response, 400, `level "${word}" is not one of debug, info, warn, error, silent\n`);
+      source.setLogLevel(level);
+      return reply(response, 200, `active loggers:\n  all: ${level}\n`);
     }
     case "/drain_listeners":
       source.drain();
-      reply(response, 200, "OK\n");
-      return;
+      return reply(response, 200, "OK\n");
     case "/quitquitquit":
-      if (source.quit === null) {
-        reply(response, 403, "off; it must be enabled in the configuration\n");
-        return;
-      }
+      if (source.quit === null) return reply(response, 403, "off; it must be enabled in the configuration\n");
       reply(response, 200, "OK\n");
-      source.quit();
-      return;
+      return source.quit();
     default:
-      reply(response, 404, "no such page\n");
-      return;
+      return reply(response, 404, "no such page; / lists them\n");
   }
+}
+
+/** As Envoy: `name: value`, or `{"stats": [{name, value}]}`; `filter` is a regular expression that must be found. */
+function stats(response: ServerResponse, source: AdminSource, query: URLSearchParams): void {
+  if (query.get("format") === "prometheus") {
+    reply(response, 200, source.prometheus(), PROMETHEUS_TYPE);
+    return;
+  }
+  let filter: RegExp;
+  try {
+    filter = new RegExp(query.get("filter") ?? "");
+  } catch {
+    reply(response, 400, "filter is not a regular expression\n");
+    return;
+  }
+  const found = Array.from(source.stats()).filter(([name]) => filter.test(name));
+  if (query.get("format") === "json")
+    json(response, { stats: found.map(([name, value]) => ({ name, value })) });
+  else reply(response, 200, found.map(([name, value]) => `${name}: ${value}\n`).join(""));
 }
 
 function json(response: ServerResponse, body: unknown): void {

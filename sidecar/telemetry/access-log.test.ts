@@ -1,22 +1,67 @@
 import { expect, test } from "vitest";
-import { AccessLogBuffer, compileFormat } from "./access-log.ts";
+import type { ConnectionFacts, HeadView } from "../snapshot.ts";
+import { AccessLogBuffer, compileJson, compileText, DEFAULT_FORMAT } from "./access-log.ts";
+import { RequestRecord } from "./record.ts";
 
-test("commands, arguments, limits, absent values", () => {
-  const line = compileFormat(
-    '[%START_TIME%] "%REQ(:METHOD)% %REQ(X-A):3%" %RESPONSE_CODE% 100%% %UPSTREAM_HOST%',
+const FACTS: ConnectionFacts = {
+  destinationAddress: "10.0.0.1",
+  destinationPort: 9080,
+  sourceAddress: "10.0.0.2",
+  sourcePort: 40000,
+  transportProtocol: "tls",
+  applicationProtocols: [],
+  serverName: "outbound_.9080_._.reviews",
+  peerIdentities: ["spiffe://cluster.local/ns/default/sa/p"],
+};
+
+function record(fields: Partial<RequestRecord> = {}): RequestRecord {
+  const made = new RequestRecord(null, FACTS, Date.UTC(2026, 0, 2, 3, 4, 5, 678));
+  return Object.assign(made, { method: "GET", path: "/a?b", protocol: "HTTP/1.1", status: 200, ...fields });
+}
+const head = (fields: Record<string, string>): HeadView => ({
+  method: "GET",
+  path: "/",
+  authority: "",
+  get: (name) => fields[name] ?? null,
+  getAll: () => [],
+  has: (name) => name in fields,
+});
+
+test("Envoy's default format; what is absent prints a dash", () => {
+  const line = compileText(DEFAULT_FORMAT, []);
+  const values = { requestId: "id-1", authority: "reviews:9080", upstreamMs: 2.6, durationMs: 3.2 };
+  expect(line(record(values), head({ "user-agent": "curl" }))).toBe(
+    '[2026-01-02T03:04:05.678Z] "GET /a?b HTTP/1.1" 200 - 0 0 3 3 "-" "curl" "id-1" "reviews:9080" "-"\n',
   );
-  const values: Record<string, string> = {
-    START_TIME: "now",
-    "REQ(:METHOD)": "GET",
-    "REQ(X-A)": "abcdef",
-    RESPONSE_CODE: "200",
-  };
-  expect(line((c, a) => values[a === "" ? c : `${c}(${a})`] ?? null)).toBe('[now] "GET abc" 200 100% -');
+});
+
+test("alternatives, limits, percent signs, response headers, connection fields", () => {
+  const names: string[] = [];
+  const line = compileText(
+    "%REQ(X-A?X-B):3% 100%% %RESP(X-C)% %REQUESTED_SERVER_NAME% %DOWNSTREAM_REMOTE_ADDRESS% %DOWNSTREAM_PEER_URI_SAN% %WHAT%",
+    names,
+  );
+  expect(names).toEqual(["x-c"]);
+  expect(line(record({ responseValues: ["c"] }), head({ "x-b": "abcdef" }))).toBe(
+    "abc 100% c outbound_.9080_._.reviews 10.0.0.2:40000 spiffe://cluster.local/ns/default/sa/p -",
+  );
+});
+
+test("JSON: single numbers stay numbers, absent values are null, nested objects stay", () => {
+  const line = compileJson(
+    { code: "%RESPONSE_CODE%", route: "%ROUTE_NAME%", deep: { text: "%PROTOCOL% %ROUTE_NAME%", n: 1 } },
+    [],
+  );
+  expect(JSON.parse(line(record(), null))).toEqual({
+    code: 200,
+    route: null,
+    deep: { text: "HTTP/1.1 -", n: 1 },
+  });
 });
 
 test("a value cannot start a line, leave its quotes or send escape codes", () => {
-  const line = compileFormat('"%REQ(X)%"');
-  expect(line(() => 'a\r\nfake" \x1b[31m')).toBe('"a\\x0d\\x0afake\\" \\x1b[31m"');
+  const line = compileText('"%REQ(X)%"', []);
+  expect(line(record(), head({ x: 'a\r\nfake" \x1b[31m' }))).toBe('"a\\x0d\\x0afake\\" \\x1b[31m"');
 });
 
 test("a slow sink makes lines drop, and they are counted", async () => {

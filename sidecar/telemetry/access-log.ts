@@ -61,7 +61,8 @@ function compileValue(
   return () => value;
 }
 
-const NUMERIC = /^%(RESPONSE_CODE|BYTES_RECEIVED|BYTES_SENT|DURATION|RESPONSE_DURATION|DOWNSTREAM_LOCAL_PORT)%$/;
+const NUMERIC =
+  /^%(RESPONSE_CODE|BYTES_RECEIVED|BYTES_SENT|DURATION|RESPONSE_DURATION|DOWNSTREAM_LOCAL_PORT)%$/;
 
 function parse(format: string, responseHeaders: string[]): (string | Command)[] {
   const parts: (string | Command)[] = [];

@@ -35,13 +35,13 @@ export class LogSinks {
 
   // A full disk or a closed pipe must not end the proxy: the lines are lost, the traffic goes on.
   #open(log: AccessLog): Writable {
-    const stream =
+    const stream: Writable =
       log.kind === "stdout"
         ? process.stdout
         : log.kind === "stderr"
           ? process.stderr
           : createWriteStream(log.path, { flags: "a" });
-    stream.on("error", (error) => this.#failed(log.path || log.kind, error));
+    stream.on("error", (error: Error) => this.#failed(log.path || log.kind, error));
     return stream;
   }
 }

@@ -69,8 +69,7 @@ export class Telemetry implements RequestObserver {
     record.traceId = context === null ? newTraceId() : context.traceId;
     record.parentSpanId = context === null ? "" : context.parentSpanId;
     record.spanId = newSpanId();
-    record.spanName =
-      state.route?.decorator ?? (plan.inbound ? "ingress" : `egress ${request.authority}`);
+    record.spanName = state.route?.decorator ?? (plan.inbound ? "ingress" : `egress ${request.authority}`);
     if (plan.tagHeaders.length > 0) record.tags = valuesOf(request, plan.tagHeaders);
     writeContext(request, edits, context, record.traceId, record.spanId, true);
   }
@@ -151,7 +150,10 @@ export class Telemetry implements RequestObserver {
 export function writeLogs(logs: readonly LogPlan[], record: RequestRecord, head: HeadView | null): void {
   for (let i = 0; i < logs.length; i++) {
     const { write, buffer, onlyFlags } = logs[i]!;
-    if (onlyFlags !== null && !(onlyFlags.length === 0 ? record.flag !== "-" : onlyFlags.includes(record.flag)))
+    if (
+      onlyFlags !== null &&
+      !(onlyFlags.length === 0 ? record.flag !== "-" : onlyFlags.includes(record.flag))
+    )
       continue;
     buffer.push(write(record, head));
   }

@@ -34,7 +34,8 @@ export function peerOfNode(metadata: Readonly<Record<string, unknown>>): Peer {
     app,
     version: text(labels["version"]) || text(labels["app.kubernetes.io/version"]),
     canonicalService: text(labels["service.istio.io/canonical-name"]) || app || workload,
-    canonicalRevision: text(labels["service.istio.io/canonical-revision"]) || text(labels["version"]) || "latest",
+    canonicalRevision:
+      text(labels["service.istio.io/canonical-revision"]) || text(labels["version"]) || "latest",
     cluster: text(metadata["CLUSTER_ID"]),
   };
 }

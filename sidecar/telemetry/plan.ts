@@ -1,5 +1,11 @@
 import type { AccessLog, HttpConfig, Listener, Tracing } from "../snapshot.ts";
-import { type AccessLogBuffer, compileJson, compileText, DEFAULT_FORMAT, type LineWriter } from "./access-log.ts";
+import {
+  type AccessLogBuffer,
+  compileJson,
+  compileText,
+  DEFAULT_FORMAT,
+  type LineWriter,
+} from "./access-log.ts";
 import type { LogSinks } from "./log-sinks.ts";
 
 export interface LogPlan {

@@ -51,5 +51,8 @@ const NONE: readonly (string | null)[] = [];
 export type RecordField = (record: RequestRecord, head: HeadView | null) => string | null;
 
 export function addressOf(host: Host): string {
-  return host.pipe ?? (host.address.includes(":") ? `[${host.address}]:${host.port}` : `${host.address}:${host.port}`);
+  return (
+    host.pipe ??
+    (host.address.includes(":") ? `[${host.address}]:${host.port}` : `${host.address}:${host.port}`)
+  );
 }

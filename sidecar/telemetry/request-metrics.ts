@@ -16,11 +16,13 @@ interface Entry {
 }
 
 const NO_METADATA: Metadata = {};
+/** Our own SPIFFE id, or "". */
+type OwnIdentity = () => string;
 
 export class RequestMetrics {
   readonly #registry: MetricRegistry;
   readonly #self: Peer;
-  readonly #principal: () => string;
+  readonly #principal: OwnIdentity;
   readonly #byHost = new WeakMap<Host, Entry>(); // cold: once per process
   readonly #byConnection = new WeakMap<Accepted, Entry>(); // cold: once per process
   readonly #byCluster = new WeakMap<Cluster, Entry>(); // cold: once per process
@@ -28,8 +30,7 @@ export class RequestMetrics {
   readonly #tcp = new Map<string, TcpSeries>(); // cold: once per process
   #lost: Entry | null = null;
 
-  /** `principal` is our own SPIFFE id, or "". */
-  constructor(registry: MetricRegistry, self: Peer, principal: () => string) {
+  constructor(registry: MetricRegistry, self: Peer, principal: OwnIdentity) {
     this.#registry = registry;
     this.#self = self;
     this.#principal = principal;
@@ -96,7 +97,8 @@ export class RequestMetrics {
       sourcePrincipal: principal,
       destination: this.#self,
       destinationPrincipal: principal === "" ? "" : this.#principal(),
-      destinationService: service?.host ?? (cluster?.name === "InboundPassthroughCluster" ? cluster.name : ""),
+      destinationService:
+        service?.host ?? (cluster?.name === "InboundPassthroughCluster" ? cluster.name : ""),
       destinationServiceName: service?.name ?? (cluster?.name.includes("Passthrough") ? cluster.name : ""),
       destinationServiceNamespace: service?.namespace ?? this.#self.namespace,
       connectionSecurityPolicy: principal === "" ? "none" : "mutual_tls",
@@ -114,7 +116,8 @@ export class RequestMetrics {
       sourcePrincipal: tls === null ? "" : this.#principal(),
       destination: host === null ? UNKNOWN_PEER : peerOfEndpoint(host.metadata),
       // Secure naming: a connection to the host stands only if it proved one of these.
-      destinationPrincipal: wanted?.kind === "exact" && wanted.text.startsWith("spiffe://") ? wanted.text : "",
+      destinationPrincipal:
+        wanted?.kind === "exact" && wanted.text.startsWith("spiffe://") ? wanted.text : "",
       destinationService: service?.host ?? named,
       destinationServiceName: service?.name ?? named,
       destinationServiceNamespace: service?.namespace ?? "",

@@ -61,11 +61,7 @@ function attributes(r: RequestRecord, tracing: Tracing, nodeId: string, zone: st
   let header = 0;
   for (const { tag, literal, requestHeader, environment, defaultValue } of tracing.customTags) {
     const given =
-      requestHeader !== null
-        ? r.tags[header++]
-        : environment !== null
-          ? process.env[environment]
-          : literal;
+      requestHeader !== null ? r.tags[header++] : environment !== null ? process.env[environment] : literal;
     const value = given || defaultValue;
     if (value !== "") found[tag] = value;
   }

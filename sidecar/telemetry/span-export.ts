@@ -56,7 +56,10 @@ export class SpanExport {
 
   async #send(): Promise<void> {
     for (let batch = this.buffer.take(); batch.length > 0; batch = this.buffer.take()) {
-      const groups = Map.groupBy(batch, ({ plan }) => `${plan!.tracing!.otlpCluster}|${plan!.tracing!.otlpUrl}`);
+      const groups = Map.groupBy(
+        batch,
+        ({ plan }) => `${plan!.tracing!.otlpCluster}|${plan!.tracing!.otlpUrl}`,
+      );
       for (const [key, records] of groups) await this.#export(key, records);
     }
   }

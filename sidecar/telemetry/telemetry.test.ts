@@ -1,13 +1,15 @@
 import { expect, test } from "vitest";
 import { HttpSeries } from "./istio-metrics.ts";
 import { MetricRegistry } from "./metrics.ts";
+import { peerOfEndpoint, peerOfNode } from "./peer.ts";
 import {
-  decideSampling,
+  isMarkedSampled,
   newRequestId,
   parseB3Multi,
   parseB3Single,
   parseTraceparent,
   readTraceContext,
+  samplePoint,
   writeTraceparent,
 } from "./trace-context.ts";
 
@@ -42,18 +44,17 @@ test("istio_requests_total carries Istio's labels", () => {
   const registry = new MetricRegistry();
   const subject = {
     reporter: "destination",
-    sourceWorkload: "productpage-v1",
-    sourceNamespace: "default",
+    source: peerOfNode({
+      WORKLOAD_NAME: "productpage-v1",
+      NAMESPACE: "default",
+      LABELS: { app: "productpage", version: "v1" },
+    }),
     sourcePrincipal: "spiffe://cluster.local/ns/default/sa/p",
-    sourceApp: "productpage",
-    sourceVersion: "v1",
-    destinationWorkload: "reviews-v1",
-    destinationNamespace: "default",
+    destination: peerOfEndpoint({ istio: { workload: "reviews-v1;default;reviews;v1;Kubernetes" } }),
     destinationPrincipal: "",
-    destinationApp: "reviews",
-    destinationVersion: "v1",
     destinationService: "reviews.default.svc.cluster.local",
     destinationServiceName: "reviews",
+    destinationServiceNamespace: "default",
     connectionSecurityPolicy: "mutual_tls",
   } as const;
   const series = new HttpSeries(registry, subject);
@@ -101,15 +102,29 @@ test("B3 single and multi, short trace ids widened", () => {
   expect(parseB3Multi(T, "zz", "", "")).toBeNull();
 });
 
-test("W3C wins over B3; an incoming decision stands", () => {
-  const headers: Record<string, string> = { traceparent: `00-${T}-${S}-00`, b3: `${S}-${S}-1` };
-  const context = readTraceContext((name) => headers[name] ?? "");
-  expect(context?.traceId).toBe(T);
-  expect(decideSampling(context, 100)).toBe(false);
-  expect(decideSampling(null, 50, () => 0.49)).toBe(true);
-  expect(decideSampling(null, 50, () => 0.5)).toBe(false);
+test("W3C wins over B3; a malformed W3C leaves the word to B3; nothing = null", () => {
+  const read = (headers: Record<string, string>) =>
+    readTraceContext({ get: (name) => headers[name] ?? null });
+  const b3 = `${S}-${S}-1`;
+  expect(read({ traceparent: `00-${T}-${S}-00`, b3 })).toMatchObject({ traceId: T, sampled: false });
+  expect(read({ traceparent: `00-${T}-${S}`, b3 })).toMatchObject({ parentSpanId: S, sampled: true });
+  expect(read({ "x-b3-traceid": T, "x-b3-spanid": S })).toMatchObject({ traceId: T, sampled: null });
+  expect(read({ b3: "0" })).toBeNull();
 });
 
-test("request ids are version 4 UUIDs", () => {
-  expect(newRequestId()).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+test("request ids are version 4 UUIDs; a sampled one carries Envoy's mark", () => {
+  expect(newRequestId(false)).toMatch(
+    /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/,
+  );
+  expect(newRequestId(true)[14]).toBe("9");
+  expect(isMarkedSampled(newRequestId(true))).toBe(true);
+  expect(isMarkedSampled(newRequestId(false))).toBe(false);
+  expect(isMarkedSampled("9")).toBe(false);
+});
+
+test("the sample point of an id is the same everywhere, and random without one", () => {
+  expect(samplePoint("0000270f-0000-4000-8000-000000000000")).toBe(99.99);
+  expect(samplePoint("00002710-0000-4000-8000-000000000000")).toBe(0);
+  const points = Array.from({ length: 100 }, () => samplePoint("not hex"));
+  expect(new Set(points).size).toBeGreaterThan(50);
 });

@@ -103,6 +103,17 @@ onEachDataPlane("transparent", { from, modes: ["transparent"] }, (mesh) => {
     expect((await get("alpha", "http://10.96.99.99:8080/")).status).toBe(503);
   });
 
+  test("the proxy's own ports lead nowhere, and never in a circle", async () => {
+    for (const port of [15001, 15006]) {
+      expect((await get("alpha", `http://localhost:${port}/`)).status).toBe(0);
+      expect((await get("alpha", `http://${ip("alpha")}:${port}/`)).status).toBe(0);
+      expect((await get("alpha", `http://${ip("beta")}:${port}/`)).status).toBe(0);
+      const outside = await mesh().execOnNode(["curl", "-sS", "-m", "5", `http://${ip("beta")}:${port}/`]);
+      expect(outside.stdout.toString()).not.toContain(name("beta")); // an end, or 503
+    }
+    expect(await get("alpha", "http://beta:8080/")).toMatchObject({ status: 200 });
+  });
+
   test("the host is reached by its name, and nothing there is an end", async () => {
     const server = createServer((_, response) => response.end('{"pod":"the host"}'));
     await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));

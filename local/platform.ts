@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { type Clock, systemClock } from "#lib/clock.ts";
 import { createLogger } from "#lib/log.ts";
 import { Addresses } from "./addresses.ts";
+import { Applied } from "./applied.ts";
 import { ControlPlane } from "./control-plane.ts";
 import { HostPorts } from "./host-ports.ts";
 import { type Chosen, chooseMode, type Mode } from "./mode.ts";
@@ -102,6 +103,7 @@ export class Platform {
   readonly #chosen: Chosen;
   readonly #clock: Clock;
   readonly #addresses: Addresses;
+  readonly #applied: Applied;
   readonly #tokens: Tokens;
   readonly #file: PlatformFile;
   readonly #hostPorts: HostPorts;
@@ -127,6 +129,7 @@ export class Platform {
     this.#clock = options.clock ?? systemClock;
     this.#objects = options.objects;
     this.#addresses = new Addresses(join(options.stateDir, "addresses.json"), chosen.mode);
+    this.#applied = new Applied(options.stateDir, () => this.#serviceApplied());
     this.#tokens = new Tokens(options.stateDir);
     this.#file = new PlatformFile(join(options.stateDir, "platform.json"));
   }
@@ -136,8 +139,21 @@ export class Platform {
     return this.#chosen.network?.lost ?? new Promise(() => {});
   }
 
+  /** The caller's objects, and the Services that were applied since. */
+  get #known(): readonly PlatformObject[] {
+    return this.#applied.over(this.#objects);
+  }
+
+  #serviceApplied(): void {
+    if (this.#stopped) return;
+    this.#hostPorts
+      .update(this.#known, () => this.#pods)
+      .catch((error: unknown) => this.#log.error("a port could not be opened", { error }));
+    this.#writeState();
+  }
+
   async begin(templates: readonly PodTemplate[]): Promise<void> {
-    await this.#hostPorts.update(this.#objects, () => this.#pods);
+    await this.#hostPorts.update(this.#known, () => this.#pods);
     saveSupervisor(this.#options.stateDir, { mode: this.#chosen.mode, reason: this.#chosen.reason });
     this.#writeState();
     if (this.#options.dataPlane !== "none") await this.#startControlPlane();
@@ -160,7 +176,7 @@ export class Platform {
   /** New objects: scales, replaces what changed, removes what is gone. On an error nothing changes. */
   async update(objects: readonly PlatformObject[]): Promise<void> {
     const templates = podTemplates(objects);
-    await this.#hostPorts.update(objects, () => this.#pods);
+    await this.#hostPorts.update(this.#applied.over(objects), () => this.#pods);
     this.#objects = objects;
     this.#templates = templates;
     this.#writeState();
@@ -228,7 +244,7 @@ export class Platform {
       projectDir: PROJECT,
       tokens: this.#tokens,
       clock: this.#clock,
-      serviceEnv: serviceEnvironment(template.namespace, virtualServices(this.#objects), (key) => {
+      serviceEnv: serviceEnvironment(template.namespace, virtualServices(this.#known), (key) => {
         const vip = this.#addresses.service(key);
         return this.#chosen.mode === "transparent" ? vip : vip.replace(/^\d+\.\d+/, address.servicePrefix);
       }),
@@ -244,9 +260,9 @@ export class Platform {
   }
 
   #names(): Names {
-    const virtual = new Set(virtualServices(this.#objects).map(serviceKey));
+    const virtual = new Set(virtualServices(this.#known).map(serviceKey));
     return {
-      objects: this.#objects,
+      objects: this.#known,
       pods: this.#pods,
       vip: (key) => (virtual.has(key) ? this.#addresses.service(key) : undefined),
     };
@@ -282,7 +298,7 @@ export class Platform {
 
   #writeState(): void {
     const vips = new Map<string, string>();
-    for (const s of virtualServices(this.#objects)) {
+    for (const s of virtualServices(this.#known)) {
       const key = serviceKey(s);
       vips.set(key, this.#addresses.service(key));
     }
@@ -378,6 +394,7 @@ export class Platform {
     if (this.#stopped) return;
     this.#stopped = true;
     this.#changed();
+    this.#applied.close();
     this.#hostPorts.close();
     await Promise.all(this.#pods.map((p) => p.stop(0)));
     await this.#controlPlane?.stop(5_000);

@@ -3,7 +3,6 @@ import { randomInt } from "node:crypto";
 import type { RemoteInfo, Socket } from "node:dgram";
 import { CLUSTER_DOMAIN } from "./names.ts";
 
-const PORT = 53;
 /** A resolver asks again after some seconds; what is older will not be waited for. */
 const FORGET_MS = 10_000;
 const QR_RA = 0x8080;
@@ -13,11 +12,16 @@ const SERVFAIL = 2;
 interface Pending {
   readonly client: RemoteInfo;
   readonly id: number;
-  readonly server: string;
+  readonly server: NameServer;
+}
+
+export interface NameServer {
+  readonly address: string;
+  readonly port: number;
 }
 
 /** Answers on `pods`, asks through `host`. Both sockets are bound. */
-export function serveNames(pods: Socket, host: Socket, servers: readonly string[]): void {
+export function serveNames(pods: Socket, host: Socket, servers: readonly NameServer[]): void {
   const pending = new Map<number, Pending>();
   let turn = 0;
   pods.on("message", (query, client) => {
@@ -36,13 +40,14 @@ export function serveNames(pods: Socket, host: Socket, servers: readonly string[
     setTimeout(() => pending.delete(id), FORGET_MS).unref();
     const asked = Buffer.from(query);
     asked.writeUInt16BE(id, 0);
-    host.send(asked, PORT, server);
+    host.send(asked, server.port, server.address);
   });
   host.on("message", (answer, from) => {
     if (answer.length < 12) return;
     const id = answer.readUInt16BE(0);
     const waiting = pending.get(id);
-    if (waiting === undefined || from.port !== PORT || from.address !== waiting.server) return;
+    if (waiting === undefined || from.port !== waiting.server.port || from.address !== waiting.server.address)
+      return;
     pending.delete(id);
     answer.writeUInt16BE(waiting.id, 0);
     pods.send(answer, waiting.client.port, waiting.client.address);

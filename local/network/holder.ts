@@ -8,7 +8,7 @@ import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
 import { writeFileSync } from "node:fs";
 import { killLeftovers, uptimeTicks } from "../leftovers.ts";
-import { serveNames } from "./dns.ts";
+import { type NameServer, serveNames } from "./dns.ts";
 import { takeEgress } from "./egress.ts";
 import { serveRelay } from "./relay.ts";
 import { meshLinks, meshRules, NODE_IP, nodeLinks, type PodLink, podLinks, podRules } from "./rules.ts";
@@ -35,7 +35,7 @@ export type Order =
   | { readonly kind: "remove"; readonly pod: string }
   | { readonly kind: "services"; readonly rules: readonly string[] }
   /** Comes with a UDP socket of the host's network. */
-  | { readonly kind: "names"; readonly servers: readonly string[] };
+  | { readonly kind: "names"; readonly servers: readonly NameServer[] };
 
 export interface Call {
   readonly id: number;

@@ -1,10 +1,12 @@
+import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
+import { once } from "node:events";
 import { mkdtempSync, openSync, readFileSync, readSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import type { PlatformObject } from "../object.ts";
 import type { PodFacts } from "../platform-state.ts";
-import { questionName } from "./dns.ts";
+import { questionName, serveNames } from "./dns.ts";
 import { filesFirst, hostsFile, type Names, rewrite } from "./names.ts";
 
 const pod = (name: string, n: number, namespace = "default", ready = true): PodFacts =>
@@ -71,15 +73,41 @@ test("a file is rewritten in place: who has it open sees the new text", () => {
   }
 });
 
+/** www.example.com, type A */
+const QUERY = "03777777076578616d706c6503636f6d0000010001";
+const header = (id: string, flags: string): string => `${id}${flags}0001000000000000`;
+
 test("the name that a DNS query asks for; garbage has none", () => {
-  const query = Buffer.from(
-    "123401000001000000000000" + "03777777074558616d706c6503636f6d00" + "00010001",
-    "hex",
-  );
+  const query = Buffer.from(header("1234", "0100") + QUERY, "hex");
   expect(questionName(query)).toBe("www.example.com");
   for (let length = 0; length < query.length - 4; length++)
     expect(questionName(query.subarray(0, length))).toBeNull();
   const answer = Buffer.from(query);
   answer[2] = 0x81;
   expect(questionName(answer)).toBeNull();
+});
+
+test("queries go to the host's name server, answers back to who asked; cluster.local is answered here", async () => {
+  const sockets = Array.from({ length: 4 }, () => createSocket("udp4").bind(0, "127.0.0.1"));
+  await Promise.all(sockets.map((socket) => once(socket, "listening")));
+  const [pods, host, server, client] = sockets as [Socket, Socket, Socket, Socket];
+  try {
+    serveNames(pods, host, [server.address()]);
+    const ask = (hex: string): void => client.send(Buffer.from(hex, "hex"), pods.address().port, "127.0.0.1");
+    ask(header("1234", "0100") + QUERY);
+    const [asked, from] = (await once(server, "message")) as [Buffer, RemoteInfo];
+    expect(asked.toString("hex", 2)).toBe(header("", "0100") + QUERY);
+    const reply = Buffer.from(asked);
+    reply[2] = 0x81;
+    client.send(reply, from.port, from.address); // not the server: not believed
+    server.send(reply, from.port, from.address);
+    const [answer] = (await once(client, "message")) as [Buffer];
+    expect(answer.toString("hex")).toBe(header("1234", "8100") + QUERY);
+
+    ask(`${header("abcd", "0100")}0162${"07636c7573746572056c6f63616c00"}00010001`);
+    const [refused] = (await once(client, "message")) as [Buffer];
+    expect(refused.toString("hex", 0, 4)).toBe("abcd8183");
+  } finally {
+    for (const socket of sockets) socket.close();
+  }
 });

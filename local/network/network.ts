@@ -115,7 +115,10 @@ export class MeshNetwork {
   async lookUpThroughHost(): Promise<void> {
     const socket = createSocket("udp4").bind(0);
     await once(socket, "listening");
-    await this.#ask({ kind: "names", servers: getServers().filter(isIPv4) }, socket);
+    const servers = getServers()
+      .filter(isIPv4)
+      .map((address) => ({ address, port: 53 }));
+    await this.#ask({ kind: "names", servers }, socket);
     socket.close();
   }
 

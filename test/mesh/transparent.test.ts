@@ -124,6 +124,37 @@ onEachDataPlane("transparent", { from, modes: ["transparent"] }, (mesh) => {
     expect((await get("alpha", url)).status).toBe(0);
   });
 
+  test("weft apply: a new Service and a ServiceEntry are names at once, and are no more after weft delete", async () => {
+    const server = createServer((_, response) => response.end('{"pod":"the host"}'));
+    await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+    const { port } = server.address() as AddressInfo;
+    await mesh().apply(`
+apiVersion: v1
+kind: Service
+metadata: { name: gamma, namespace: default }
+spec: { selector: { app: beta }, ports: [{ port: 8080, name: http }] }
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: { name: legacy, namespace: default }
+spec:
+  hosts: [legacy.example]
+  resolution: STATIC
+  ports: [{ number: 8088, name: http, protocol: HTTP }]
+  endpoints: [{ address: 10.244.255.254, ports: { http: ${port} } }]
+`);
+    const answers = (url: string) => expect.poll(() => get("alpha", url), { timeout: 10_000, interval: 20 });
+    await answers("http://gamma:8080/").toMatchObject({ pod: name("beta"), identity: identityOf("alpha") });
+    await answers("http://legacy.example:8088/").toMatchObject({ status: 200, pod: "the host" });
+    await mesh().delete("Service", "gamma");
+    await mesh().delete("ServiceEntry", "legacy");
+    await expect
+      .poll(() => mesh().exec(name("alpha"), ["getent", "hosts", "gamma", "legacy.example"]))
+      .toMatchObject({ code: 2 });
+    server.closeAllConnections();
+    server.close();
+  });
+
   test("the LoadBalancer port of the host leads through the proxy of the pod", async () => {
     const response = await fetch(mesh().gateway);
     expect(await response.json()).toMatchObject({ pod: name("alpha"), from: "127.0.0.6", identity: null });

@@ -12,6 +12,8 @@ export interface Config {
   readonly tokenKeys: string | null;
   /** Percent, 0..100. */
   readonly traceSampling: number;
+  /** Base URL of an OTLP/HTTP receiver that gets all spans too, or null. */
+  readonly otlpEndpoint: string | null;
   readonly accessLog: boolean;
   readonly outboundTrafficPolicy: "ALLOW_ANY" | "REGISTRY_ONLY";
   readonly certificateTtlSeconds: number;
@@ -19,6 +21,8 @@ export interface Config {
 
 const isText = (v: unknown) => typeof v === "string" && v !== "";
 const isTexts = (v: unknown) => Array.isArray(v) && v.every(isText);
+const isUrlOrNull = (v: unknown) =>
+  v === null || (typeof v === "string" && /^https?:\/\//.test(v) && URL.canParse(v));
 const isTextOrNull = (v: unknown) => v === null || isText(v);
 const KEYS: Record<keyof Config, [test: (v: unknown) => boolean, wanted: string, fallback?: unknown]> = {
   paths: [isTexts, "a list of files or folders"],
@@ -29,6 +33,7 @@ const KEYS: Record<keyof Config, [test: (v: unknown) => boolean, wanted: string,
   platform: [isTextOrNull, "a file or null", null],
   tokenKeys: [isTextOrNull, "a file or null", null],
   traceSampling: [(v) => typeof v === "number" && v >= 0 && v <= 100, "a number from 0 to 100", 100],
+  otlpEndpoint: [isUrlOrNull, 'a URL such as "http://127.0.0.1:4318", or null', null],
   accessLog: [(v) => typeof v === "boolean", "true or false", true],
   outboundTrafficPolicy: [
     (v) => v === "ALLOW_ANY" || v === "REGISTRY_ONLY",

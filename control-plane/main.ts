@@ -14,7 +14,7 @@ import { Distributor } from "./serve/distributor.ts";
 import { claimSocket } from "./serve/socket.ts";
 import { watchFiles } from "./sources/file.ts";
 import { LastGood } from "./sources/last-good.ts";
-import { createOtlpServer, TraceStore } from "./traces/index.ts";
+import { createOtlpServer, Forwarder, TraceStore } from "./traces/index.ts";
 
 const log = createLogger("control-plane");
 
@@ -95,7 +95,9 @@ async function receiveTraces(config: Config): Promise<{ store: TraceStore; close
   if (address === null) return null;
   if (address.startsWith("unix:")) await claimSocket(address.slice(5));
   const store = new TraceStore(join(config.stateDir, "traces.db"));
-  const receiver = createOtlpServer(store, log.child("otlp"));
+  const { otlpEndpoint } = config;
+  const forwarder = otlpEndpoint === null ? null : new Forwarder(otlpEndpoint, log.child("otlp"));
+  const receiver = createOtlpServer(store, log.child("otlp"), (one) => forwarder?.push(one));
   await listenPrivately(receiver, address);
   return {
     store,

@@ -188,6 +188,7 @@ export class Pod {
       ...serviceEnv,
       HOSTNAME: this.name,
       POD_IP: appIp,
+      WEFT_OTLP_SOCKET: join(this.#context.stateDir, "otlp.sock"),
     };
     if (address.servicePrefix !== "" && template.inject) {
       const proxy = `http://${address.servicePrefix}.0.1:${PROXY_PORT}`;

@@ -18,6 +18,10 @@ export const up: Command = {
     },
     { flags: "--mode <mode>", help: "auto, transparent or explicit", default: "auto" },
     { flags: "--trace-sampling <percent>", help: "share of requests that are traced", default: "100" },
+    {
+      flags: "--otlp-endpoint <url>",
+      help: "an OTLP/HTTP receiver (collector, Jaeger ...) that gets all spans too, such as http://127.0.0.1:4318",
+    },
   ],
   examples: ["weft up examples/bookinfo"],
   async run({ args, options, cwd, env, out, stateDir }) {
@@ -29,6 +33,9 @@ export const up: Command = {
       throw new UserError("--mode: one of auto, transparent, explicit", EXIT.usage);
     }
     const envoy = options["envoy"] ?? env["WEFT_ENVOY"];
+    const otlpEndpoint = options["otlpEndpoint"];
+    if (otlpEndpoint !== undefined && !/^https?:\/\/[^/]/.test(String(otlpEndpoint)))
+      throw new UserError("--otlp-endpoint: a URL such as http://127.0.0.1:4318", EXIT.usage);
     const paths = args[0] as readonly string[];
     const stopped = Promise.withResolvers<void>();
     for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stopped.resolve());
@@ -42,6 +49,7 @@ export const up: Command = {
         controlPlaneConfig: {
           paths: paths.map((path) => resolve(cwd, path)),
           traceSampling: Number(options["traceSampling"]),
+          ...(otlpEndpoint === undefined ? {} : { otlpEndpoint }),
         },
       });
       try {

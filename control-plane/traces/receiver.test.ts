@@ -1,5 +1,6 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { request as httpRequest, type IncomingMessage, type Server } from "node:http";
+import { createServer, request as httpRequest, type IncomingMessage, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
@@ -7,6 +8,7 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { createLogger } from "#lib/log.ts";
 import { TracesDataSchema } from "#xds/gen/opentelemetry/proto/trace/v1/trace_pb.js";
+import { Forwarder } from "./forward.ts";
 import { createOtlpServer } from "./receiver.ts";
 import { TraceStore } from "./store.ts";
 
@@ -154,6 +156,40 @@ test.each([
   expect(answer.status).toBe(status);
   expect(JSON.parse(answer.text).message).toContain(reason);
   expect(store.list({ limit: 1 })).toEqual([]);
+});
+
+test("what is understood goes on as it came, in order; a collector that fails costs nothing here", async () => {
+  const got: { path: string | undefined; type: string | undefined; body: string }[] = [];
+  let status = 200;
+  const collector = createServer(async (request, response) => {
+    const chunks: Buffer[] = [];
+    for await (const chunk of request) chunks.push(chunk as Buffer);
+    got.push({
+      path: request.url,
+      type: request.headers["content-type"],
+      body: Buffer.concat(chunks).toString(),
+    });
+    response.writeHead(status).end();
+  });
+  await new Promise<void>((done) => collector.listen(0, "127.0.0.1", done));
+  const { port } = collector.address() as AddressInfo;
+  const warnings: string[] = [];
+  const log = createLogger("test", "warn", (line) => warnings.push(JSON.parse(line).reason));
+  const forwarder = new Forwarder(`http://127.0.0.1:${port}/`, log);
+  server.close();
+  server = createOtlpServer(store, log, (one) => forwarder.push(one));
+  await new Promise<void>((done) => server.listen(join(dir, "otlp.sock"), done));
+  const [one, two] = [json(1, [[1, 0]]), json(2, [[1, 0]])];
+  await post(one, JSON_HEADERS);
+  await post("{", JSON_HEADERS);
+  status = 503;
+  await post(two, JSON_HEADERS);
+  await expect.poll(() => got).toHaveLength(2);
+  expect(got).toEqual([one, two].map((body) => ({ path: "/v1/traces", type: "application/json", body })));
+  await expect.poll(() => warnings).toContain("it answered 503");
+  collector.close();
+  expect((await post(json(3, [[1, 0]]), JSON_HEADERS)).status).toBe(200);
+  expect(store.list({ limit: 9 })).toHaveLength(3);
 });
 
 test("a file that is no trace store is refused by name", () => {

@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage, type Server } from "node:http";
 import { gunzipSync } from "node:zlib";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import type { Logger } from "#lib/log.ts";
+import type { RawExport } from "./forward.ts";
 import { type Decoded, decodeJson, decodeProtobuf } from "./otlp.ts";
 import type { TraceStore } from "./store.ts";
 
@@ -17,11 +18,16 @@ class Refusal extends Error {
   }
 }
 
-/** The receiver; the caller makes it listen. */
-export function createOtlpServer(store: TraceStore, log: Logger): Server {
+/** The receiver; the caller makes it listen. `forward` gets every export that was understood. */
+export function createOtlpServer(
+  store: TraceStore,
+  log: Logger,
+  forward: (one: RawExport) => void = () => {},
+): Server {
   return createServer((request, response) => {
     receive(request, store).then(
-      ({ json, refused }) => {
+      ({ json, body, refused }) => {
+        forward({ body, contentType: json ? JSON_TYPE : PROTOBUF_TYPE });
         if (refused.length > 0) log.warn("spans refused", { count: refused.length, first: refused[0] });
         const answer = success(json, refused);
         response.writeHead(200, { "content-type": json ? JSON_TYPE : PROTOBUF_TYPE }).end(answer);
@@ -59,7 +65,7 @@ async function receive(request: IncomingMessage, store: TraceStore) {
   }
   const full = store.add(decoded.spans);
   const overflow = Array<string>(full).fill("its trace has the most spans that are kept");
-  return { json, refused: [...decoded.refused, ...overflow] };
+  return { json, body, refused: [...decoded.refused, ...overflow] };
 }
 
 async function read(request: IncomingMessage): Promise<Buffer> {

@@ -90,12 +90,17 @@ function passthrough(name: string, source: string | null): Json {
 
 function inboundCluster(port: number, ir: WorkloadIr): Json {
   const name = `inbound|${port}||`;
-  const protocol = ir.inbound.find((p) => p.port === port)?.protocol ?? "tcp";
+  const ports = ir.inbound.filter((p) => p.port === port);
+  const protocol = ports[0]?.protocol ?? "tcp";
+  const services = ports.flatMap(({ host, service }) =>
+    host === null || service === null ? [] : [{ host, name: service.name, namespace: service.namespace }],
+  );
   const common: Json = {
     name,
     connect_timeout: "10s",
     circuit_breakers: breakers(null),
     ...protocolOptions(protocol, null),
+    ...(services.length === 0 ? {} : { metadata: { filter_metadata: { istio: { services } } } }),
   };
   if (ir.interception.kind === "explicit") {
     return {

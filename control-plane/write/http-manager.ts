@@ -24,6 +24,8 @@ export type HttpManagerUse =
       readonly stat: string;
       readonly cluster: string;
       readonly servicePort: number;
+      /** Of the service, or "" for a port without one. */
+      readonly host: string;
     };
 
 /** The HTTP connection manager as istiod fills it (XDS.md 1.5). */
@@ -32,7 +34,7 @@ export function httpManager(context: WriteContext, ir: WorkloadIr, use: HttpMana
   return extension("envoy.filters.network.http_connection_manager", HttpConnectionManagerSchema, {
     stat_prefix: use.stat,
     codec_type: "AUTO",
-    ...(inbound ? inboundPart(use.cluster, use.servicePort) : { rds: rds(use.table) }),
+    ...(inbound ? inboundPart(use.cluster, use.host, use.servicePort) : { rds: rds(use.table) }),
     ...(use.direction === "outbound" && use.absolute
       ? { http_protocol_options: { allow_absolute_url: true } }
       : {}),
@@ -72,7 +74,7 @@ function rds(table: string): Json {
   };
 }
 
-function inboundPart(cluster: string, servicePort: number): Json {
+function inboundPart(cluster: string, host: string, servicePort: number): Json {
   return {
     server_name: "istio-envoy",
     forward_client_cert_details: "APPEND_FORWARD",
@@ -93,7 +95,7 @@ function inboundPart(cluster: string, servicePort: number): Json {
                 timeout: "0s",
                 max_stream_duration: { max_stream_duration: "0s", grpc_timeout_header_max: "0s" },
               },
-              decorator: { operation: `${cluster}/*` },
+              decorator: { operation: `${host}:${servicePort}/*` },
             },
           ],
         },
@@ -104,5 +106,22 @@ function inboundPart(cluster: string, servicePort: number): Json {
 
 export function accessLog(context: WriteContext): Json[] {
   if (!context.accessLog) return [];
-  return [extension("envoy.access_loggers.file", FileAccessLogSchema, { path: "/dev/stdout" })];
+  return [
+    extension("envoy.access_loggers.file", FileAccessLogSchema, {
+      path: "/dev/stdout",
+      log_format: { text_format_source: { inline_string: ACCESS_LOG_FORMAT } },
+    }),
+  ];
 }
+
+/** istiod's default (istio.io/latest/docs/tasks/observability/logs/access-log), field by field. */
+const ACCESS_LOG_FORMAT = `${[
+  "[%START_TIME%]",
+  '"%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%"',
+  "%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %CONNECTION_TERMINATION_DETAILS%",
+  '"%UPSTREAM_TRANSPORT_FAILURE_REASON%" %BYTES_RECEIVED% %BYTES_SENT% %DURATION%',
+  '%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% "%REQ(X-FORWARDED-FOR)%" "%REQ(USER-AGENT)%"',
+  '"%REQ(X-REQUEST-ID)%" "%REQ(:AUTHORITY)%" "%UPSTREAM_HOST%" %UPSTREAM_CLUSTER_RAW%',
+  "%UPSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_REMOTE_ADDRESS%",
+  "%REQUESTED_SERVER_NAME% %ROUTE_NAME%",
+].join(" ")}\n`;

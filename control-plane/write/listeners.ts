@@ -20,7 +20,7 @@ import { accessLog, httpManager } from "./http-manager.ts";
 import { extension, type Json, type Resource, resource, socketAddress } from "./resource.ts";
 import { gatewayTableName } from "./routes.ts";
 import { gatewayTls, inboundTls } from "./tls.ts";
-import { serviceName } from "./tracing.ts";
+import { spanIdentity } from "./tracing.ts";
 
 const OUTBOUND_PORT = 15001;
 const INBOUND_PORT = 15006;
@@ -135,7 +135,7 @@ function serviceListeners(ir: WorkloadIr, context: WriteContext): Resource[] {
   if (ir.kind === "gateway") return [];
   const { interception } = ir;
   const bound = interception.kind === "explicit";
-  const [app, mode] = [serviceName(ir), ir.outboundMode];
+  const [app, mode] = [spanIdentity(ir), ir.outboundMode];
   const listeners: Resource[] = [];
   const byPort = new Map<number, TcpServiceIr[]>();
   for (const s of ir.tcpServices) {
@@ -327,6 +327,7 @@ function chains(set: ChainSet, port: InboundPortIr | null, ir: WorkloadIr, conte
               stat: `inbound_0.0.0.0_${port?.port ?? 0};`,
               cluster: set.cluster,
               servicePort: port?.servicePort ?? port?.port ?? 0,
+              host: port?.host ?? "",
             }),
           ]
         : [...rbacFilters(ir.authorization, false), tcp(set.cluster, context)],

@@ -144,7 +144,21 @@ function route(r: RouteIr): Json {
     ...headers(r.requestHeaders, r.responseHeaders),
     typed_per_filter_config: Object.keys(perFilter).length === 0 ? null : perFilter,
     metadata: sourceMetadata(r.source),
+    decorator: r.action.kind === "forward" ? { operation: operation(r, r.action.destinations) } : null,
   });
+}
+
+/** The name of a span, as istiod builds it: one destination by its host, several by the policy that splits. */
+function operation(r: RouteIr, destinations: readonly WeightedClusterIr[]): string {
+  const { path } = r.match;
+  const suffix =
+    path === null
+      ? "/*"
+      : path.kind === "exact" || path.kind === "regex"
+        ? path.value
+        : `${path.value}${path.kind === "prefix" ? "" : "/"}*`;
+  const { host, port } = destinations[0]!.cluster;
+  return `${destinations.length === 1 || r.source === null ? host : r.source.name}:${port}${suffix}`;
 }
 
 function match(m: RouteMatchIr): Json {

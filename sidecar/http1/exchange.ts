@@ -71,6 +71,12 @@ export class Exchange {
     return this.#replayable && !this.responseStarted && this.upgrade === "";
   }
 
+  /** "ip:port" of our end of the connection to the host; "" without one. */
+  get upstreamLocalAddress(): string {
+    const socket = this.#upstream?.socket as { localAddress?: string; localPort?: number } | null | undefined;
+    return socket?.localAddress === undefined ? "" : `${socket.localAddress}:${socket.localPort}`;
+  }
+
   forward(pool: HostPool): void {
     if (this.done) return;
     if (this.attempts === 0 && this.timeoutMs > 0) this.#timer = setTimeout(onTimeout, this.timeoutMs, this);

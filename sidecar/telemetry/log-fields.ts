@@ -68,6 +68,7 @@ const FIELDS: Readonly<Record<string, RecordField>> = {
   UPSTREAM_REMOTE_ADDRESS: (r) => (r.host === null ? null : addressOf(r.host)),
   UPSTREAM_CLUSTER: (r) => (r.cluster === "" ? null : `${r.cluster};`),
   UPSTREAM_CLUSTER_RAW: (r) => r.cluster || null,
+  UPSTREAM_LOCAL_ADDRESS: (r) => r.upstreamLocal || null,
   DOWNSTREAM_LOCAL_ADDRESS: (r) => `${r.facts.destinationAddress}:${r.facts.destinationPort}`,
   DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT: (r) => r.facts.destinationAddress,
   DOWNSTREAM_LOCAL_PORT: (r) => String(r.facts.destinationPort),

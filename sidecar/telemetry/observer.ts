@@ -78,6 +78,7 @@ export class Telemetry implements RequestObserver {
     const record = state.trace as RequestRecord;
     record.upstreamMs = performance.now() - exchange.startMs;
     const names = record.plan!.responseHeaders;
+    if (record.plan!.logs.length > 0) record.upstreamLocal = exchange.upstreamLocalAddress;
     if (names.length > 0) record.responseValues = valuesOf(head, names);
   }
 

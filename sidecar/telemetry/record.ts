@@ -34,6 +34,8 @@ export class RequestRecord {
   bytesSent = 0;
   cluster = "";
   host: Host | null = null;
+  /** "ip:port" of our end of the connection to the host, or "". */
+  upstreamLocal = "";
   route = "";
   /** Values of the plan's logged response headers, in their order. */
   responseValues: readonly (string | null)[] = NONE;

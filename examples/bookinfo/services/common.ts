@@ -1,4 +1,5 @@
 import http, { type IncomingMessage, type RequestListener, type ServerResponse } from "node:http";
+import { traced, traceparentOf } from "./tracing.ts";
 
 // The headers that an app must pass on, so that the hops of one request become one trace and policies can see the user.
 const PASSED_ON = [
@@ -20,6 +21,8 @@ export function passOn(req: IncomingMessage): Record<string, string> {
     const value = req.headers[name];
     if (typeof value === "string") headers[name] = value;
   }
+  const own = traceparentOf(req);
+  if (own !== undefined) headers["traceparent"] = own;
   return headers;
 }
 
@@ -77,7 +80,10 @@ export function json(res: ServerResponse, status: number, body: unknown): void {
 export function serve(handler: RequestListener): void {
   const server = http.createServer((req, res) => {
     if (req.url === "/health") json(res, 200, { status: "healthy" });
-    else handler(req, res);
+    else {
+      traced(req, res);
+      handler(req, res);
+    }
   });
   // Longer than the idle time of the proxies in front: they close first, so no request meets a closing connection.
   server.keepAliveTimeout = 3_700_000;

@@ -54,6 +54,10 @@ export class ControlPlane {
     return join(this.#options.stateDir, "admin.sock");
   }
 
+  get pid(): number | undefined {
+    return this.#process.pid;
+  }
+
   /** Resolves when it answers. */
   async start(): Promise<void> {
     const { stateDir, config, tokenKeys } = this.#options;

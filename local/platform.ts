@@ -168,7 +168,11 @@ export class Platform {
       tokenKeys: this.#tokens.publicKeyFile,
       config: this.#options.controlPlaneConfig ?? {},
       clock: this.#clock,
-      changed: () => this.#changed(),
+      changed: () => {
+        const pid = this.#controlPlane?.pid;
+        this.#chosen.network?.outside(pid === undefined ? [] : [pid]).catch(() => {});
+        this.#changed();
+      },
     });
     await this.#controlPlane.start();
   }

@@ -1,5 +1,5 @@
 /** The process that runs a mesh, known by a file in the state directory. */
-import { existsSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { killLeftovers, startTime } from "./leftovers.ts";
@@ -7,6 +7,7 @@ import { PlatformError } from "./object.ts";
 import { writeAtomic } from "./tokens.ts";
 
 /** What lives only as long as the mesh. */
+const POD_TRANSIENT = ["admin.sock", "sds.sock", "token"];
 const TRANSIENT = ["xds.sock", "admin.sock", "otlp.sock", "network.sock", "egress.sock", "platform.json"];
 
 export function saveSupervisor(stateDir: string, facts: object): void {
@@ -43,6 +44,9 @@ export async function takeOver(stateDir: string): Promise<void> {
 export async function sweep(stateDir: string): Promise<number[]> {
   const killed = await killLeftovers(stateDir);
   for (const name of TRANSIENT) rmSync(join(stateDir, name), { force: true });
+  const pods = join(stateDir, "pods");
+  for (const pod of existsSync(pods) ? readdirSync(pods) : [])
+    for (const name of POD_TRANSIENT) rmSync(join(pods, pod, name), { force: true });
   return killed;
 }
 

@@ -7,7 +7,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
 import { writeFileSync } from "node:fs";
-import { killLeftovers, uptimeTicks } from "../leftovers.ts";
+import { killLeftovers, startTime, uptimeTicks } from "../leftovers.ts";
 import { type NameServer, serveNames } from "./dns.ts";
 import { takeEgress } from "./egress.ts";
 import { serveRelay } from "./relay.ts";
@@ -34,8 +34,15 @@ export type Order =
     }
   | { readonly kind: "remove"; readonly pod: string }
   | { readonly kind: "services"; readonly rules: readonly string[] }
+  /** Processes of the mesh that are not in its user namespace, from which their environment cannot be read. */
+  | { readonly kind: "outside"; readonly processes: readonly ProcessId[] }
   /** Comes with a UDP socket of the host's network. */
   | { readonly kind: "names"; readonly servers: readonly NameServer[] };
+
+export interface ProcessId {
+  readonly pid: number;
+  readonly startTime: string | undefined;
+}
 
 export interface Call {
   readonly id: number;
@@ -62,6 +69,7 @@ exec cat
 const config = JSON.parse(process.argv[2] ?? "{}") as HolderConfig;
 const pods = new Map<string, ChildProcess>();
 let egressPort = 0;
+let outside: readonly ProcessId[] = [];
 
 process.on("message", (call: Call, handle: unknown) => {
   obey(call.order, handle).then(
@@ -72,6 +80,7 @@ process.on("message", (call: Call, handle: unknown) => {
 // A supervisor that ends in order has stopped its pods; one that was killed has not. Only what is older than its end is
 // ended: a new `weft up` may have begun.
 process.on("disconnect", () => {
+  for (const { pid, startTime: began } of outside) if (startTime(pid) === began) process.kill(pid, "SIGKILL");
   void killLeftovers(config.stateDir, new Set(), uptimeTicks()).then(() => process.exit(0));
 });
 try {
@@ -96,6 +105,9 @@ async function obey(order: Order, handle: unknown): Promise<number | undefined> 
       return undefined;
     case "services":
       await run("iptables-restore", [], meshRules(egressPort, order.rules));
+      return undefined;
+    case "outside":
+      outside = order.processes;
       return undefined;
     case "names": {
       const socket = createSocket("udp4").bind(53, NODE_IP);

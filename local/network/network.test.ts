@@ -4,7 +4,6 @@ import { once } from "node:events";
 import {
   chownSync,
   cpSync,
-  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -201,7 +200,7 @@ describe.skipIf(missing !== "")(`transparent mode${missing === "" ? "" : ` (skip
     expect(await platform.lost).toBe("the process that holds the mesh's network ended (SIGKILL)");
   });
 
-  test("without root: weft up as a user that may nothing", async () => {
+  test("without root: weft up as a user that may nothing, and kill -9 of it", async () => {
     const port = await freePort();
     cpSync(join(ROOT, "test/mesh/transparent/app.ts"), join(dir, "mesh/app.ts"));
     const yaml = readFileSync(join(ROOT, "test/mesh/transparent/mesh.yaml"), "utf8");
@@ -233,10 +232,10 @@ describe.skipIf(missing !== "")(`transparent mode${missing === "" ? "" : ` (skip
     expect(err).toBe("");
     expect(JSON.parse(out)).toMatchObject({ mode: "transparent", ready: true });
     expect(JSON.parse(await fetchText(port))).toMatchObject({ pod: "alpha-0", from: "127.0.0.6" });
-    child.kill("SIGTERM");
-    await once(child, "exit");
-    expect(meshProcesses(join(dir, "weft/default"))).toEqual([]);
-    expect(existsSync(join(dir, "weft/default/network.sock"))).toBe(false);
+    const started = meshProcesses(join(dir, "weft/default"));
+    expect(started.length).toBeGreaterThan(10);
+    child.kill("SIGKILL");
+    await expect.poll(() => meshProcesses(join(dir, "weft/default")), { timeout: 10_000 }).toEqual([]);
   }, 60_000);
 
   test("where the kernel gives no namespaces: auto says why it is explicit, --mode transparent what to set", async () => {

@@ -6,7 +6,7 @@ import { closeSync, mkdirSync, openSync, readFileSync, rmSync } from "node:fs";
 import { connect, isIPv4, type Server, type Socket } from "node:net";
 import { join } from "node:path";
 import type { PodAddress } from "../addresses.ts";
-import { MARK } from "../leftovers.ts";
+import { MARK, startTime } from "../leftovers.ts";
 import { serveEgress } from "./egress.ts";
 import type { Answer, Bind, HolderConfig, Order } from "./holder.ts";
 import { explain, missingTools, searchPath } from "./obstacle.ts";
@@ -100,6 +100,12 @@ export class MeshNetwork {
   /** A connection from the host to an address of the mesh, as from a node. */
   dial(host: string, port: number): Promise<Socket> {
     return dialRelay(this.#socket, { host, port, source: NODE_IP });
+  }
+
+  /** What is to end with the supervisor although it is not in the mesh's namespaces. */
+  async outside(pids: readonly number[]): Promise<void> {
+    const processes = pids.map((pid) => ({ pid, startTime: startTime(pid) }));
+    if (!this.#closing) await this.#ask({ kind: "outside", processes });
   }
 
   /** For pods without a sidecar. */

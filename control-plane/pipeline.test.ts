@@ -58,4 +58,35 @@ describe("pipeline", () => {
     const table = fromBinary(RouteConfigurationSchema, one.get(url)?.get("9080")?.any.value as Uint8Array);
     expect(table.virtualHosts.at(-1)?.name).toBe("allow_any");
   });
+  it("a gateway enforces the authorization policies that select it", () => {
+    const { objects: edge } = load(
+      `apiVersion: v1
+kind: Pod
+metadata: {name: gw, namespace: default, labels: {app: gw}}
+spec: {serviceAccountName: gw, containers: [{name: istio-proxy}]}
+status: {phase: Running, podIP: 10.244.0.9, conditions: [{type: Ready, status: "True"}]}
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: gw, namespace: default}
+spec: {selector: {app: gw}, servers: [{port: {number: 8080, name: http, protocol: HTTP}, hosts: ["*"]}]}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: edge, namespace: default}
+spec: {selector: {matchLabels: {app: gw}}, rules: [{to: [{operation: {methods: [GET]}}]}]}
+`,
+      "g.yaml",
+    );
+    const node = { ip: "10.244.0.9", namespace: "default", flavour: "envoy-stock" } as const;
+    const listeners = resourcesFor(toWorld(edge, config), node, config)?.get(
+      "type.googleapis.com/envoy.config.listener.v3.Listener",
+    );
+    const bytes = [...(listeners?.values() ?? [])].map(({ any }) =>
+      Buffer.from(any.value).toString("latin1"),
+    );
+    expect(bytes.length).toBe(1);
+    expect(bytes[0]).toContain("envoy.filters.http.rbac");
+    expect(bytes[0]).toContain("edge");
+  });
 });

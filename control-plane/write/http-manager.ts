@@ -47,7 +47,7 @@ export function httpManager(context: WriteContext, ir: WorkloadIr, use: HttpMana
         }
       : { use_remote_address: false }),
     http_filters: [
-      ...(inbound ? rbacFilters(ir.authorization, true) : []),
+      ...(use.direction === "outbound" ? [] : rbacFilters(ir.authorization, true)),
       extension("envoy.filters.http.grpc_stats", GrpcStatsSchema, { emit_filter_state: true }),
       extension("envoy.filters.http.fault", HTTPFaultSchema),
       extension("envoy.filters.http.cors", CorsSchema),

@@ -17,17 +17,19 @@ const cluster = (hash: string): Cluster => {
 
 test("a push that says the same keeps the pool; another cluster, ALPN or transport does not", () => {
   const pools = new Pools();
+  const istio = ["istio"];
   const host = newHost({ address: "127.0.0.1", port: 1, pipe: null });
   const before = cluster("1");
-  const pool = pools.get(before, host, ["istio"], context);
-  expect(pools.get(before, host, ["istio"], context)).toBe(pool);
+  const pool = pools.get(before, host, istio, context);
+  expect(pools.get(before, host, istio, context)).toBe(pool);
   expect(pools.get(cluster("1"), host, ["istio"], context)).toBe(pool);
-  expect(pools.get(cluster("2"), host, ["istio"], context)).not.toBe(pool);
+  expect(pools.get(cluster("2"), host, istio, context)).not.toBe(pool);
   expect(pools.get(before, host, null, context)).not.toBe(pool);
-  expect(pools.get(before, host, ["istio"], context)).toBe(pool);
+  expect(pools.get(before, host, istio, context)).toBe(pool);
+  expect(pools.get(before, host, istio, context)).toBe(pool);
   // The endpoint gets a sidecar: an update of the same host object.
   host.transportSocketMetadata = { tlsMode: "istio" };
-  expect(pools.get(before, host, ["istio"], context)).not.toBe(pool);
+  expect(pools.get(before, host, istio, context)).not.toBe(pool);
 });
 
 test("original destinations are one host each, and their number is bounded", () => {

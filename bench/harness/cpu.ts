@@ -24,6 +24,12 @@ export function residentMiB(pid: number): number {
   return (pages * 4096) / 2 ** 20;
 }
 
+/** The child that runs this program, or the process itself: Envoy without the agent that starts it. */
+export function childNamed(pid: number, name: string): number {
+  const child = (childrenOf().get(pid) ?? []).find((id) => read(`/proc/${id}/comm`).startsWith(name));
+  return child ?? pid;
+}
+
 function childrenOf(): Map<number, number[]> {
   const children = new Map<number, number[]>();
   for (const name of readdirSync("/proc")) {

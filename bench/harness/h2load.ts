@@ -19,6 +19,8 @@ export interface LoadResult {
   readonly perSecond: number;
 }
 
+const STAGGER_MS = 11;
+
 const target = ({ url, connectTo }: Target): string[] =>
   connectTo === undefined ? [url] : [`--connect-to=${connectTo}`, url];
 
@@ -37,7 +39,10 @@ export async function saturate(to: Target, connections: number, seconds: number)
   };
 }
 
-/** Latencies in microseconds, sorted, at a steady rate; the first second is thrown away. */
+/**
+ * Latencies in microseconds, sorted, at a steady rate. Connections start one by one, else all of them would send in
+ * the same instant and wait for each other; that time, and the second after it, is thrown away.
+ */
 export async function paced(
   to: Target,
   connections: number,
@@ -49,7 +54,9 @@ export async function paced(
   try {
     const each = Math.max(1, Math.round(requestsPerSecond / connections));
     const total = each * connections * seconds;
+    const start = ["-r", "1", `--rate-period=${STAGGER_MS}ms`];
     const args = [
+      ...start,
       "--h1",
       "-t",
       "1",
@@ -64,8 +71,9 @@ export async function paced(
     const lines = readFileSync(log, "utf8").trim().split("\n");
     const rows = lines.map((line) => line.split("\t").map(Number));
     const first = Math.min(...rows.slice(0, 1000).map((row) => row[0]!));
+    const warm = first + connections * STAGGER_MS * 1000 + 1_000_000;
     return rows
-      .filter(([start, status]) => status === 200 && start! - first > 1_000_000)
+      .filter(([start, status]) => status === 200 && start! > warm)
       .map(([, , us]) => us!)
       .sort((a, b) => a - b);
   } finally {

@@ -38,6 +38,7 @@ interface Sum {
   /** CPU microseconds per request of each round. */
   readonly each: number[];
   latencies: number[];
+  idleMemory: number;
   memory: number;
 }
 
@@ -86,8 +87,12 @@ export async function http1(options: Options): Promise<Report> {
 async function measure(name: string, contenders: readonly Contender[], options: Options): Promise<Row[]> {
   const { connections, rounds, seconds } = options;
   const sums = new Map<string, Sum>();
-  for (const { name: who, target } of contenders) {
-    sums.set(who, { cpu: 0, requests: 0, failed: 0, rates: [], each: [], latencies: [], memory: 0 });
+  const memoryOf = (pids: readonly number[]): number =>
+    pids.reduce((total, pid) => total + residentMiB(pid), 0);
+  for (const { name: who, target, pids } of contenders) {
+    const idleMemory = memoryOf(pids);
+    const none = { cpu: 0, requests: 0, failed: 0, rates: [], each: [], latencies: [], memory: 0 };
+    sums.set(who, { ...none, idleMemory });
     await saturate(target, connections, 3); // connections stand, code is compiled
   }
   for (let round = 1; round <= rounds; round++) {
@@ -102,7 +107,7 @@ async function measure(name: string, contenders: readonly Contender[], options: 
       sum.failed += result.failed;
       sum.rates.push(result.perSecond);
       sum.each.push((cpu / result.requests) * 1e6);
-      sum.memory = pids.reduce((total, pid) => total + residentMiB(pid), 0);
+      sum.memory = memoryOf(pids);
     }
   }
   const envoyRate = mean(sums.get("envoy")!.rates) / 2;
@@ -122,7 +127,8 @@ async function measure(name: string, contenders: readonly Contender[], options: 
     row("most requests", "1/s", (s) => mean(s.rates)),
     row("p50 at half of Envoy's most", "us", (s) => percentile(s.latencies, 50)),
     row("p99 at half of Envoy's most", "us", (s) => percentile(s.latencies, 99)),
-    row("memory", "MiB", (s) => s.memory),
+    row("memory, idle", "MiB", (s) => s.idleMemory),
+    row("memory under load", "MiB", (s) => s.memory),
     row("failed requests", "", (s) => s.failed),
   ];
 }

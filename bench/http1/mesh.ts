@@ -2,6 +2,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Platform, startPlatform } from "#local/index.ts";
 import { load } from "#policies/index.ts";
+import { childNamed } from "../harness/cpu.ts";
 import type { Target } from "../harness/h2load.ts";
 
 const FILE = join(import.meta.dirname, "mesh/platform.yaml");
@@ -62,8 +63,9 @@ spec:
 function describe(platform: Platform, stateDir: string): Mesh {
   const { pods } = platform.status();
   const pod = (workload: string) => pods.find((p) => p.workload === workload)!;
+  // Envoy's agent (Istio's pilot-agent, here ours) is not counted: a stock Envoy can do without.
   const proxyPid = (workload: string): number =>
-    pod(workload).containers.find((c) => c.name === "istio-proxy")!.pid!;
+    childNamed(pod(workload).containers.find((c) => c.name === "istio-proxy")!.pid!, "envoy");
   // The address at which the client's app reaches Service server: docs/contracts.md, explicit mode.
   const state = JSON.parse(readFileSync(join(stateDir, "platform.json"), "utf8")) as {
     items: {

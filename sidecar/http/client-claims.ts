@@ -9,6 +9,7 @@ import type { Accepted } from "../inbound.ts";
 import type { HttpConfig } from "../snapshot.ts";
 
 const XFCC = "x-forwarded-client-cert";
+const XFF = "x-forwarded-for";
 const ENVOY_PREFIX = "x-envoy-";
 
 /** Of one downstream connection: its peer does not change. */
@@ -46,6 +47,12 @@ export class ClientClaims {
     if (this.#proven && (mode === "SANITIZE_SET" || mode === "APPEND_FORWARD")) {
       const own = this.#ownXfcc(config, by);
       edits.set(XFCC, client === null ? own : `${client},${own}`);
+    }
+    if (config.useRemoteAddress) {
+      const said = request.get(XFF);
+      const { sourceAddress } = this.#accepted.facts;
+      if (said === null) edits.add(XFF, sourceAddress);
+      else edits.set(XFF, `${said},${sourceAddress}`);
     }
     if (!request.has("x-forwarded-proto")) edits.add("x-forwarded-proto", this.#scheme);
   }

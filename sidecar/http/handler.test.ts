@@ -57,6 +57,7 @@ async function start(ports: number[]) {
   const hcm = pack(HttpConnectionManagerSchema, {
     statPrefix: "t",
     normalizePath: true,
+    useRemoteAddress: true,
     routeSpecifier: {
       case: "routeConfig",
       value: {
@@ -131,7 +132,12 @@ async function start(ports: number[]) {
   ends.push(() => plane.drain(0));
   const { port } = plane.listeners.addresses()[0]!;
   const get = async (path: string, host = "a.test"): Promise<[number, string]> => {
-    const headers = { host, "x-envoy-evil": "1", "x-forwarded-client-cert": "URI=spiffe://x" };
+    const headers = {
+      host,
+      "x-envoy-evil": "1",
+      "x-forwarded-for": "10.9.9.9",
+      "x-forwarded-client-cert": "URI=spiffe://x",
+    };
     const sent = request({ port, host: "127.0.0.1", path, headers, agent: false }).end();
     const [response] = await once(sent, "response");
     let body = "";
@@ -150,6 +156,7 @@ test("two hosts: the failing one is retried at the other, and claims of the clie
   expect(bad.length).toBeGreaterThan(0);
   expect(seen[0]!["x-envoy-evil"]).toBe(undefined);
   expect(seen[0]!["x-forwarded-client-cert"]).toBe(undefined);
+  expect(seen[0]!["x-forwarded-for"]).toBe("10.9.9.9,127.0.0.1");
   for (const host of store.current.clusters.get("two")!.hosts) expect(host.activeRequests).toBe(0);
 });
 

@@ -224,7 +224,6 @@ export class HttpHandler implements ExchangeHandler {
     leave(state);
     const host = cluster.type === "ORIGINAL_DST" ? this.#originalHost() : pickHost(cluster, state.tried);
     if (host === null) return null;
-    if (state.retry?.avoidPreviousHosts === true) state.tried = state.tried.concat(host);
     state.host = host;
     host.activeRequests++;
     return this.#context.pools.get(cluster, host, state.alpn, this.#context);
@@ -262,6 +261,7 @@ export class HttpHandler implements ExchangeHandler {
       state.retrying = true;
     }
     state.retriesLeft--;
+    if (state.host !== null && state.retry!.avoidPreviousHosts) state.tried = state.tried.concat(state.host);
     return this.#pick(state);
   }
 

@@ -12,8 +12,9 @@ export class HeadEdits {
   readonly added: string[] = [];
 
   clear(): void {
-    this.removed.length = 0;
-    this.added.length = 0;
+    // Setting `length` would be a call into the runtime, per request (V8 13.6).
+    while (this.removed.length > 0) this.removed.pop();
+    while (this.added.length > 0) this.added.pop();
   }
 
   remove(name: string): void {

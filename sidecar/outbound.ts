@@ -1,4 +1,4 @@
-import { connect, type Socket } from "node:net";
+import { connect, type OnReadOpts } from "node:net";
 import type { Duplex } from "node:stream";
 import { chooseTransport } from "./cluster/balancer.ts";
 import { trustDomainsOf } from "./inbound.ts";
@@ -12,6 +12,16 @@ export interface UpstreamFailure {
   readonly message: string;
 }
 
+/** How a connection is made, whatever is spoken on it. */
+export interface UpstreamOptions {
+  readonly secret: TlsSecret | null;
+  readonly trustDomain: string;
+  /** Instead of the cluster's, or null. */
+  readonly alpnProtocols: readonly string[] | null;
+  /** Read by callback instead of as a stream (http1/read-buffer.ts), or null. */
+  readonly onread: OnReadOpts | null;
+}
+
 /**
  * Opens a connection to a host as its cluster says: source address, timeout, keep-alive, mTLS with secure naming.
  * Calls back once. The stream is ready for bytes; `alpn` is the protocol agreed on, or "".
@@ -19,60 +29,60 @@ export interface UpstreamFailure {
 export function connectUpstream(
   cluster: Cluster,
   host: Host,
-  secret: TlsSecret | null,
-  trustDomain: string,
-  alpnProtocols: readonly string[] | null,
+  options: UpstreamOptions,
   onOpen: (stream: Duplex, alpn: string) => void,
   onFailed: (failure: UpstreamFailure) => void,
 ): void {
   const where = host.pipe ?? `${host.address}:${host.port}`;
-  const socket: Socket =
-    host.pipe === null
-      ? connect({
-          host: host.address,
-          port: host.port,
-          allowHalfOpen: true,
-          noDelay: true,
-          ...(cluster.sourceAddress === null ? {} : { localAddress: cluster.sourceAddress }),
-        })
-      : connect({ path: host.pipe, allowHalfOpen: true });
+  const failed = (message: string): void =>
+    onFailed({ flag: "UF", message: `${cluster.name} at ${where}: ${message}` });
+  const to = {
+    ...(host.pipe === null ? { host: host.address, port: host.port } : { path: host.pipe }),
+    ...(cluster.sourceAddress === null || host.pipe !== null ? {} : { localAddress: cluster.sourceAddress }),
+    ...(options.onread === null ? {} : { onread: options.onread }),
+    allowHalfOpen: true,
+    noDelay: true,
+    ...(cluster.tcpKeepalive === null
+      ? {}
+      : { keepAlive: true, keepAliveInitialDelay: cluster.tcpKeepalive.timeSeconds * 1000 }),
+  };
+  const { tls } = chooseTransport(cluster, host);
+  if (tls !== null) {
+    startTls(
+      to,
+      options.secret,
+      {
+        minVersion: tls.minVersion,
+        maxVersion: tls.maxVersion,
+        cipherSuites: tls.cipherSuites,
+        sni: tls.sni,
+        alpnProtocols: options.alpnProtocols ?? tls.alpnProtocols,
+        handshakeTimeoutMs: cluster.connectTimeoutMs,
+        identity: {
+          trustDomains: trustDomainsOf(tls, options.trustDomain),
+          names: tls.validation.subjectAltNames,
+        },
+      },
+      (secured) => onOpen(secured, secured.alpnProtocol || ""),
+      (failure) => failed(failure.message),
+    );
+    return;
+  }
+  const socket = connect(to);
   let settled = false;
   const fail = (message: string): void => {
     if (settled) return;
     settled = true;
     clearTimeout(timer);
     socket.destroy();
-    onFailed({ flag: "UF", message: `${cluster.name} at ${where}: ${message}` });
+    failed(message);
   };
   const timer = setTimeout(() => fail("no connection in time"), cluster.connectTimeoutMs);
   socket.on("error", (error) => fail(error.message));
   socket.once("connect", () => {
     if (settled) return;
+    settled = true;
     clearTimeout(timer);
-    if (cluster.tcpKeepalive !== null) socket.setKeepAlive(true, cluster.tcpKeepalive.timeSeconds * 1000);
-    const tls = chooseTransport(cluster, host).tls;
-    if (tls === null) {
-      settled = true;
-      onOpen(socket, "");
-      return;
-    }
-    startTls(
-      socket,
-      secret,
-      {
-        minVersion: tls.minVersion,
-        maxVersion: tls.maxVersion,
-        cipherSuites: tls.cipherSuites,
-        sni: tls.sni,
-        alpnProtocols: alpnProtocols ?? tls.alpnProtocols,
-        handshakeTimeoutMs: cluster.connectTimeoutMs,
-        identity: { trustDomains: trustDomainsOf(tls, trustDomain), names: tls.validation.subjectAltNames },
-      },
-      (secured) => {
-        settled = true;
-        onOpen(secured, secured.alpnProtocol || "");
-      },
-      (failure) => fail(failure.message),
-    );
+    onOpen(socket, "");
   });
 }

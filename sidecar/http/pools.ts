@@ -5,6 +5,7 @@ import { chooseTransport } from "../cluster/balancer.ts";
 import { newHost } from "../cluster/hosts.ts";
 import { Verdict } from "../http1/errors.ts";
 import { HostPool } from "../http1/pool.ts";
+import { READ_BY_CALLBACK } from "../http1/read-buffer.ts";
 import type { UpstreamConnection } from "../http1/upstream.ts";
 import { connectUpstream } from "../outbound.ts";
 import type { Cluster, Host } from "../snapshot.ts";
@@ -105,5 +106,11 @@ function connect(
 ): void {
   const opened = (stream: Duplex): void => connection.onOpen(stream); // cold: once per connection
   const failed = (): void => connection.fail(Verdict.ConnectFailure); // cold: once per connection
-  connectUpstream(cluster, host, context.secret(), context.trustDomain, alpn, opened, failed);
+  const options = {
+    secret: context.secret(),
+    trustDomain: context.trustDomain,
+    alpnProtocols: alpn,
+    onread: READ_BY_CALLBACK,
+  };
+  connectUpstream(cluster, host, options, opened, failed);
 }

@@ -133,6 +133,11 @@ export class HeaderBlock {
     return Verdict.Ok;
   }
 
+  /** The head lives on in its own bytes: those it came in are about to be overwritten. */
+  keep(): void {
+    this.bytes = Buffer.from(this.bytes.subarray(0, this.end));
+  }
+
   kind(index: number): Field {
     return this.offsets[index * STRIDE + 4] as Field;
   }

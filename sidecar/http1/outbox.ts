@@ -8,7 +8,8 @@ import type { Socket } from "./pool.ts";
 
 /** Node writes strings up to 16 KiB from its stack (StreamBase::WriteString); above, and for larger pieces, it copies. */
 const MAX_JOINED_BYTES = 16 * 1024;
-const MAX_JOINED_PIECE_BYTES = 4 * 1024;
+/** Larger pieces are not joined but written as they are; the socket may then keep them. */
+export const MAX_JOINED_PIECE_BYTES = 4 * 1024;
 
 export class Outbox {
   readonly socket: Socket;
@@ -24,7 +25,7 @@ export class Outbox {
     this.#text += text;
   }
 
-  /** False: the socket is behind, add no more until it drains. The piece may be kept: it must not be overwritten. */
+  /** False: the socket is behind, add no more until it drains. */
   addBytes(piece: Buffer): boolean {
     if (piece.length <= MAX_JOINED_PIECE_BYTES) {
       this.#text += piece.toString("latin1");

@@ -5,6 +5,7 @@ import { DownstreamConnection } from "./downstream.ts";
 import { Verdict } from "./errors.ts";
 import type { Exchange, ExchangeHandler } from "./exchange.ts";
 import { HostPool } from "./pool.ts";
+import { READ_BY_CALLBACK } from "./read-buffer.ts";
 import { HeadEdits } from "./write-head.ts";
 
 const servers: Server[] = [];
@@ -33,7 +34,7 @@ async function mesh(reply: string, upgrade = false) {
   });
   const pool = new HostPool({
     connect: (connection) => {
-      const socket = connect(backend, "127.0.0.1").setNoDelay();
+      const socket = connect({ port: backend, host: "127.0.0.1", noDelay: true, onread: READ_BY_CALLBACK });
       socket.once("connect", () => connection.onOpen(socket));
       socket.on("error", () => connection.fail(Verdict.ConnectFailure));
     },

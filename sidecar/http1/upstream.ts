@@ -3,8 +3,9 @@
 import { BodyReader } from "./body.ts";
 import { Verdict } from "./errors.ts";
 import type { Exchange } from "./exchange.ts";
-import { Outbox } from "./outbox.ts";
+import { MAX_JOINED_PIECE_BYTES, Outbox } from "./outbox.ts";
 import type { HostPool, Socket } from "./pool.ts";
+import { type BytesOwner, READER, type ReadSocket } from "./read-buffer.ts";
 import { equalsIgnoreCase } from "./request-head.ts";
 import { ResponseHead } from "./response-head.ts";
 
@@ -13,7 +14,10 @@ const OWNER = Symbol("upstream connection");
 type OwnedSocket = Socket & { [OWNER]: UpstreamConnection };
 const EMPTY = Buffer.alloc(0);
 
-export class UpstreamConnection {
+/** Longer pieces of body are handed to the socket as they are, and it may keep them: borrowed bytes are copied. */
+const MAX_UNKEPT_BYTES = MAX_JOINED_PIECE_BYTES;
+
+export class UpstreamConnection implements BytesOwner {
   readonly pool: HostPool;
   readonly head = new ResponseHead();
   readonly body = new BodyReader();
@@ -27,6 +31,8 @@ export class UpstreamConnection {
   #buffer: Buffer = EMPTY;
   #inBody = false;
   #informational = 0;
+  /** The bytes at hand belong to the read buffer. */
+  #borrowed = false;
 
   constructor(pool: HostPool) {
     this.pool = pool;
@@ -54,6 +60,7 @@ export class UpstreamConnection {
     this.socket = socket;
     this.out = new Outbox(socket);
     (socket as OwnedSocket)[OWNER] = this;
+    (socket as ReadSocket)[READER] = this;
     socket.on("data", onData);
     socket.on("drain", onDrain);
     socket.on("end", onEnd);
@@ -62,7 +69,19 @@ export class UpstreamConnection {
     this.exchange?.onUpstreamReady();
   }
 
+  /** From the read buffer: nothing of it outlives this call. */
+  onBytes(bytes: Buffer): void {
+    this.#borrowed = true;
+    this.onData(bytes);
+    this.#borrowed = false;
+  }
+
   onData(chunk: Buffer): void {
+    this.#read(chunk);
+    this.exchange?.flushResponse();
+  }
+
+  #read(chunk: Buffer): void {
     if (this.exchange === null) {
       this.destroy();
       return;
@@ -73,7 +92,7 @@ export class UpstreamConnection {
     while (!this.#inBody) {
       const verdict = this.head.parse(bytes, this.exchange.request.method);
       if (verdict === Verdict.NeedMore) {
-        this.#buffer = bytes;
+        this.#buffer = this.#borrowed && bytes === chunk ? Buffer.from(bytes) : bytes;
         return;
       }
       if (verdict !== Verdict.Ok) {
@@ -87,7 +106,7 @@ export class UpstreamConnection {
           this.fail(Verdict.BadResponse);
           return;
         }
-        exchange.onUpgraded(this, bytes.subarray(at));
+        exchange.onUpgraded(this, Buffer.from(bytes.subarray(at)));
         return;
       }
       if (this.head.status < 200) {
@@ -115,11 +134,14 @@ export class UpstreamConnection {
         return;
       }
       if (this.body.dataEnd > this.body.dataStart) {
-        this.exchange?.onResponseData(bytes.subarray(this.body.dataStart, this.body.dataEnd));
+        const piece = bytes.subarray(this.body.dataStart, this.body.dataEnd);
+        const kept = this.#borrowed && piece.length > MAX_UNKEPT_BYTES ? Buffer.from(piece) : piece;
+        this.exchange?.onResponseData(kept);
         if (this.exchange === null) return;
       }
     }
     if (this.body.done) this.#finish(at < bytes.length);
+    else if (this.#borrowed && this.head.bytes === bytes) this.head.keep();
   }
 
   #finish(surplus: boolean): void {
@@ -167,6 +189,7 @@ export class UpstreamConnection {
     this.closed = true;
     this.pool.forget(this);
     const socket = this.socket!;
+    (socket as ReadSocket)[READER] = null;
     socket.off("data", onData);
     socket.off("drain", onDrain);
     socket.off("end", onEnd);
@@ -174,9 +197,7 @@ export class UpstreamConnection {
 }
 
 function onData(this: Socket, chunk: Buffer): void {
-  const connection = (this as OwnedSocket)[OWNER];
-  connection.onData(chunk);
-  connection.exchange?.flushResponse();
+  (this as OwnedSocket)[OWNER].onData(chunk);
 }
 function onDrain(this: Socket): void {
   (this as OwnedSocket)[OWNER].exchange?.resumeDownstream();

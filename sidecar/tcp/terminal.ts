@@ -49,9 +49,7 @@ export function serveTcp(
   connectUpstream(
     cluster,
     host,
-    secret,
-    trustDomain,
-    null,
+    { secret, trustDomain, alpnProtocols: null, onread: null },
     (upstream) => {
       host.activeConnections++;
       const options = { idleTimeoutMs: config.idleTimeoutMs };

@@ -1,7 +1,7 @@
 import { execFile } from "node:child_process";
 import { generateKeyPairSync, type KeyObject } from "node:crypto";
 import { once } from "node:events";
-import { connect, createServer, type Server } from "node:net";
+import { createServer, type Server } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { afterEach, expect, test } from "vitest";
 import { buildLeaf, buildRoot, toPem } from "#certs/x509/index.ts";
@@ -77,15 +77,13 @@ async function serve(own: TlsSecret | null, results: string[]): Promise<number> 
 
 function dial(port: number, own: TlsSecret, wanted: string): Promise<TLSSocket | string> {
   return new Promise((resolve) => {
-    const socket = connect(port, "127.0.0.1");
-    socket.on("error", () => {});
     const options = {
       ...tls,
       identity: { trustDomains: ["cluster.local"], names: [exact(wanted)] },
       sni: "outbound_.80_._.server.default.svc.cluster.local",
       alpnProtocols: ["istio-http/1.1", "istio", "http/1.1"],
     };
-    startTls(socket, own, options, resolve, (failure) => resolve(failure.reason));
+    startTls({ host: "127.0.0.1", port }, own, options, resolve, (failure) => resolve(failure.reason));
   });
 }
 

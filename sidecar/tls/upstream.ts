@@ -1,5 +1,5 @@
-import type { Socket } from "node:net";
-import { connect, type TLSSocket } from "node:tls";
+import type { OnReadOpts } from "node:net";
+import { type ConnectionOptions, connect, type TLSSocket } from "node:tls";
 import type { TlsFailure } from "./downstream.ts";
 import { type Identity, type IdentityRules, identify } from "./identity.ts";
 import { peerChain, secureContext, type TlsParameters, type TlsSecret } from "./secrets.ts";
@@ -12,21 +12,30 @@ export interface UpstreamTlsOptions extends TlsParameters {
   readonly handshakeTimeoutMs: number;
 }
 
-/** mTLS over a connected (or connecting) socket; the peer must prove one of the cluster's names. Calls back once. */
+/** Where to, and how to connect and read: `net.connect` options. */
+export type ConnectTo = Pick<ConnectionOptions, "host" | "port" | "path"> & {
+  readonly allowHalfOpen?: boolean;
+  readonly localAddress?: string;
+  readonly noDelay?: boolean;
+  readonly keepAlive?: boolean;
+  readonly keepAliveInitialDelay?: number;
+  readonly onread?: OnReadOpts;
+};
+
+/** Connects with mTLS; the peer must prove one of the cluster's names. Calls back once. */
 export function startTls(
-  socket: Socket,
+  to: ConnectTo,
   secret: TlsSecret | null,
   options: UpstreamTlsOptions,
   onSecure: (secured: TLSSocket) => void,
   onFailed: (failure: TlsFailure) => void,
 ): void {
   if (secret === null) {
-    socket.destroy();
     onFailed({ reason: "no_secret", message: "no certificate yet: mTLS cannot start" });
     return;
   }
   const secured = connect({
-    socket,
+    ...to,
     secureContext: secureContext(secret, options),
     // SNI of Istio names (outbound_.80_._.host) has underscores: fine for TLS, and not checked as a DNS name here.
     ...(options.sni === "" ? {} : { servername: options.sni }),
@@ -39,15 +48,19 @@ export function startTls(
     settled = true;
     clearTimeout(timer);
     secured.destroy();
-    socket.destroy();
     onFailed({ reason, message });
   };
   const timer = setTimeout(
-    () => fail("timeout", "no complete handshake in time"),
+    () => fail("timeout", "no connection and complete handshake in time"),
     options.handshakeTimeoutMs,
   );
   secured.on("error", (error) => fail("handshake", error.message));
   secured.on("close", () => fail("handshake", "the peer closed during the handshake"));
+  // tls.connect takes no socket options but these of a connected one (Node 24).
+  secured.once("connect", () => {
+    secured.setNoDelay(to.noDelay === true);
+    if (to.keepAlive === true) secured.setKeepAlive(true, to.keepAliveInitialDelay);
+  });
   secured.on("secureConnect", () => {
     if (settled) return;
     const identity: Identity = secured.isSessionReused()

@@ -17,9 +17,7 @@ export function connectCollector(
     connectUpstream(
       cluster,
       host,
-      secret,
-      trustDomain,
-      null,
+      { secret, trustDomain, alpnProtocols: null, onread: null },
       (stream) => resolve(stream),
       (failure) => reject(new Error(failure.message)),
     );

@@ -4,7 +4,7 @@
  * and tls.connect), instead of a fresh 64 KiB allocation and the stream machinery per read: 3 us of 25 per request
  * (Node 24.21, bench/http1). The price: the bytes are valid until the function returns, and whoever keeps any copies.
  */
-import type { Socket } from "node:net";
+import type { OnReadOpts, Socket } from "node:net";
 
 export interface BytesOwner {
   /** `bytes` are gone when this returns. */
@@ -30,5 +30,5 @@ const READ_BYTES = 256 * 1024;
 
 export const READ_BY_CALLBACK = {
   buffer: Buffer.allocUnsafeSlow(READ_BYTES),
-  callback: onRead as (length: number, buffer: Uint8Array) => boolean,
+  callback: onRead as OnReadOpts["callback"],
 };

@@ -15,7 +15,7 @@ export interface Command {
 export interface Input {
   /** In the order of `args`; a variadic one is an array. */
   readonly args: readonly (string | readonly string[] | undefined)[];
-  readonly options: Readonly<Record<string, string | boolean | undefined>>;
+  readonly options: Readonly<Record<string, string | boolean | readonly string[] | undefined>>;
   readonly out: Output;
   readonly env: NodeJS.ProcessEnv;
   readonly cwd: string;

@@ -7,6 +7,8 @@ export interface Output {
   line(text: string): void;
   /** One document for machines, or rows for people. */
   result(value: unknown, rows: () => string[][]): void;
+  /** One document for machines, or free text for people. */
+  document(value: unknown, text: () => string): void;
   strong(text: string): string;
   bad(text: string): string;
 }
@@ -33,13 +35,15 @@ export function createOutput(
 ): Output {
   const style = (kind: "bold" | "red", text: string): string =>
     styleText(kind, text, { stream, validateStream: true }); // honours NO_COLOR, FORCE_COLOR and isTTY
+  const document = (value: unknown, text: () => string): void => {
+    if (format === "json") write(`${JSON.stringify(value, null, 2)}\n`);
+    else if (format === "yaml") write(stringify(value));
+    else write(`${text()}\n`);
+  };
   return {
     line: (text) => write(`${text}\n`),
-    result(value, rows) {
-      if (format === "json") write(`${JSON.stringify(value, null, 2)}\n`);
-      else if (format === "yaml") write(stringify(value));
-      else write(`${table(rows())}\n`);
-    },
+    result: (value, rows) => document(value, () => table(rows())),
+    document,
     strong: (text) => style("bold", text),
     bad: (text) => style("red", text),
   };

@@ -53,7 +53,7 @@ function add(parser: Parser, command: Command, terminal: Terminal, done: (code: 
     sub.addHelpText("after", `\nExamples:\n${command.examples.map((line) => `  $ ${line}`).join("\n")}`);
   }
   sub.exitOverride().action(async (...received: unknown[]) => {
-    const options = sub.opts<Record<string, string | boolean | undefined>>();
+    const options = sub.opts<Input["options"]>();
     const input: Input = {
       args: received.slice(0, command.args.length) as Input["args"],
       options,

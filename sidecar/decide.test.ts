@@ -96,6 +96,7 @@ describe.skipIf(recordedAbsent !== false)("recorded istiod responses", () => {
     expect(ratings.filters).toContainEqual({
       name: "envoy.filters.http.fault",
       verdict: "delay",
+      asked: [],
       policy: "2000 ms, 1 %",
     });
     expect(ratings.status).toBe(null);

@@ -1,8 +1,18 @@
 /** The pure decision function: what this configuration does with a connection and a request, and why. */
 import { chooseTransport, isHealthy } from "./cluster/balancer.ts";
 import { evaluateFault } from "./filters/fault.ts";
-import { evaluateRbac, type Rbac } from "./filters/rbac.ts";
-import type { ConnectionFacts, FilterChain, HeadView, Route, Snapshot } from "./snapshot.ts";
+import { askPolicies, evaluateRbac, type Rbac, type RbacAsked } from "./filters/rbac.ts";
+import { acceptedPath } from "./path/accepted.ts";
+import type {
+  ConnectionFacts,
+  FilterChain,
+  HeaderMutation,
+  HeadView,
+  Route,
+  RouteAction,
+  Snapshot,
+  WeightedCluster,
+} from "./snapshot.ts";
 
 export interface DecisionInput {
   /** Name of the accepting listener; with `useOriginalDst` the destination may lead to another one. */
@@ -16,6 +26,15 @@ export interface FilterDecision {
   readonly name: string;
   readonly verdict: "allow" | "deny" | "delay" | "abort" | "pass";
   readonly policy: string | null;
+  /** RBAC: how each policy of the filter stands to the request. */
+  readonly asked: readonly RbacAsked[];
+}
+
+/** What leaves for a cluster: host and path after rewrites, and the header changes in order. */
+export interface Forwarded {
+  readonly authority: string;
+  readonly path: string;
+  readonly headers: readonly HeaderMutation[];
 }
 
 export interface Decision {
@@ -32,10 +51,16 @@ export interface Decision {
     readonly name: string;
     readonly weight: number;
     readonly known: boolean;
+    /** The DestinationRule, and its file and line. */
+    readonly config: string | null;
+    readonly source: string | null;
+    /** null on TCP chains. */
+    readonly forwarded: Forwarded | null;
     readonly endpoints: readonly {
       readonly address: string;
       readonly healthy: boolean;
       readonly tls: boolean;
+      readonly sni: string;
     }[];
   }[];
   /** Status of an answer by the proxy itself; null if the request is forwarded, 0 if the connection is closed. */
@@ -76,7 +101,7 @@ export function decide(snapshot: Snapshot, input: DecisionInput): Decision {
   }
   const { terminal } = chain;
   if (terminal.kind === "tcp")
-    return { ...at, clusters: describe(snapshot, terminal.clusters), status: null, reason: "tcp" };
+    return { ...at, clusters: describe(snapshot, terminal.clusters, null), status: null, reason: "tcp" };
   if (head === null) return { ...at, status: null, reason: "http connection" };
   return decideRequest(snapshot, input, head, chain, { ...at, filters });
 }
@@ -84,11 +109,14 @@ export function decide(snapshot: Snapshot, input: DecisionInput): Decision {
 function decideRequest(
   snapshot: Snapshot,
   input: DecisionInput,
-  head: HeadView,
+  asSent: HeadView,
   chain: FilterChain,
   at: Decision & { filters: FilterDecision[] },
 ): Decision {
   if (chain.terminal.kind !== "http") return at;
+  const path = acceptedPath(asSent.path, chain.terminal);
+  if (path === null) return { ...at, status: 400, reason: "path_normalization_failed" };
+  const head = path === asSent.path ? asSent : withPath(asSent, path);
   const hit = chain.terminal.routes.find(head);
   const route: Route | null = hit?.route ?? null;
   const found = {
@@ -110,12 +138,14 @@ function decideRequest(
         at.filters.push({
           name: filter.name,
           verdict: "delay",
+          asked: [],
           policy: `${verdict.delayMs} ms, ${(policy?.delay?.perMillion ?? 0) / 10_000} %`,
         });
       if (verdict.abortStatus > 0) {
         at.filters.push({
           name: filter.name,
           verdict: "abort",
+          asked: [],
           policy: `${verdict.abortStatus}, ${(policy?.abort?.perMillion ?? 0) / 10_000} %`,
         });
         if (policy?.abort?.perMillion === 1_000_000)
@@ -139,7 +169,13 @@ function decideRequest(
       reason: `redirect to ${action.location("http", head.authority, head.path)}`,
     };
   const named = action.clusterHeader === null ? null : head.get(action.clusterHeader);
-  const clusters = describe(snapshot, named === null ? action.clusters : [{ name: named, weight: 1 }]);
+  const plain = { weight: 1, headers: null, hostRewrite: null };
+  const picked = named === null ? action.clusters : [{ name: named, ...plain }];
+  const mutations = [route.headers, hit?.virtualHost.headers, chain.terminal.routes.headers];
+  const clusters = describe(snapshot, picked, (cluster) => ({
+    ...rewritten(head, action, cluster),
+    headers: [cluster.headers, ...mutations].flatMap((m) => m?.request ?? []),
+  }));
   if (!clusters.some((c) => c.known))
     return { ...found, clusters, status: action.clusterNotFoundStatus, reason: "cluster_not_found" };
   return { ...found, clusters, status: null, reason: "route" };
@@ -153,26 +189,62 @@ function judge(
   head: HeadView | null,
   filters: FilterDecision[],
 ): boolean {
-  const verdict = evaluateRbac(rbac, {
-    connection: input.facts,
-    head,
-    remoteAddress: input.facts.sourceAddress,
+  const asked = { connection: input.facts, head, remoteAddress: input.facts.sourceAddress };
+  const verdict = evaluateRbac(rbac, asked);
+  filters.push({
+    name,
+    verdict: verdict.allowed ? "allow" : "deny",
+    policy: verdict.policy,
+    asked: askPolicies(rbac.rules, asked),
   });
-  filters.push({ name, verdict: verdict.allowed ? "allow" : "deny", policy: verdict.policy });
   return !verdict.allowed;
+}
+
+function withPath(head: HeadView, path: string): HeadView {
+  const { method, authority } = head;
+  return {
+    method,
+    authority,
+    path,
+    get: (name) => head.get(name),
+    getAll: (name) => head.getAll(name),
+    has: (name) => head.has(name),
+  };
+}
+
+function rewritten(head: HeadView, action: RouteAction, cluster: WeightedCluster) {
+  return {
+    authority: cluster.hostRewrite ?? action.hostRewrite ?? head.authority,
+    path: action.rewritePath === null ? head.path : action.rewritePath(head.path),
+  };
 }
 
 function describe(
   snapshot: Snapshot,
-  clusters: readonly { readonly name: string; readonly weight: number }[],
+  clusters: readonly WeightedCluster[],
+  forward: ((cluster: WeightedCluster) => Forwarded) | null,
 ): Decision["clusters"] {
-  return clusters.map(({ name, weight }) => {
+  return clusters.map((target) => {
+    const { name, weight } = target;
     const cluster = snapshot.clusters.get(name);
-    const endpoints = (cluster?.hosts ?? []).map((host) => ({
-      address: host.pipe ?? `${host.address}:${host.port}`,
-      healthy: isHealthy(host, 0),
-      tls: cluster !== undefined && chooseTransport(cluster, host).tls !== null,
-    }));
-    return { name, weight, known: cluster !== undefined, endpoints };
+    const endpoints = (cluster?.hosts ?? []).map((host) => {
+      const tls = cluster === undefined ? null : chooseTransport(cluster, host).tls;
+      return {
+        address: host.pipe ?? `${host.address}:${host.port}`,
+        healthy: isHealthy(host, 0),
+        tls: tls !== null,
+        sni: tls?.sni ?? "",
+      };
+    });
+    const source = cluster?.metadata["weft"]?.["source"];
+    return {
+      name,
+      weight,
+      known: cluster !== undefined,
+      config: cluster?.istio.config ?? null,
+      source: typeof source === "string" ? source : null,
+      forwarded: forward?.(target) ?? null,
+      endpoints,
+    };
   });
 }

@@ -1,4 +1,5 @@
 import type { Command } from "../command.ts";
+import { explain } from "./explain.ts";
 import { get } from "./get.ts";
 import { apply, remove } from "./objects.ts";
 import { status } from "./status.ts";
@@ -6,4 +7,4 @@ import { down, up } from "./up.ts";
 import { validate } from "./validate.ts";
 
 /** In the order of the help. */
-export const commands: readonly Command[] = [up, down, validate, status, get, apply, remove];
+export const commands: readonly Command[] = [up, down, validate, status, explain, get, apply, remove];

@@ -11,7 +11,7 @@ import type { RequestHead } from "../http1/request-head.ts";
 import type { ResponseHead } from "../http1/response-head.ts";
 import { HeadEdits } from "../http1/write-head.ts";
 import type { Accepted } from "../inbound.ts";
-import { normalizePath, type PathMode } from "../path/normalize.ts";
+import { acceptedPath } from "../path/accepted.ts";
 import { pickCluster } from "../route/action.ts";
 import type {
   ConnectionFacts,
@@ -19,7 +19,6 @@ import type {
   FilterChain,
   FormatLookup,
   Host,
-  HttpConfig,
   RedirectAction,
   RouteAction,
   Snapshot,
@@ -40,8 +39,6 @@ export interface HandlerContext extends ConnectContext {
   readonly retries: RetryBudget;
   readonly observer: RequestObserver;
 }
-
-const ESCAPED_SLASH = /%(2f|5c)/i;
 
 export class HttpHandler implements ExchangeHandler {
   readonly #accepted: Accepted;
@@ -312,20 +309,6 @@ function leave(state: RequestState): void {
 }
 
 /** The path that routes, filters and the upstream see, or null for one that is refused. */
-function acceptedPath(path: string, config: HttpConfig): string | null {
-  if (config.pathWithEscapedSlashes === "REJECT_REQUEST") {
-    const mark = path.indexOf("?");
-    if (ESCAPED_SLASH.test(mark === -1 ? path : path.slice(0, mark))) return null;
-  }
-  return normalizePath(path, pathMode(config));
-}
-
-function pathMode(config: HttpConfig): PathMode {
-  if (config.pathWithEscapedSlashes.startsWith("UNESCAPE")) return "DECODE_AND_MERGE_SLASHES";
-  if (config.mergeSlashes) return "MERGE_SLASHES";
-  return config.normalizePath ? "BASE" : "NONE";
-}
-
 function rewrite(request: RequestHead, action: RouteAction, state: RequestState): void {
   const name = state.picked?.hostRewrite ?? action.hostRewrite;
   if (name !== null) request.authority = name;

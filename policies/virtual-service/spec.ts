@@ -128,7 +128,11 @@ const httpRoute = check(
       rewrite: object({
         uri: str,
         authority: str,
-        uriRegexRewrite: object({ match: required(regex), rewrite: required(str) }),
+        uriRegexRewrite: check(object({ match: required(regex), rewrite: required(str) }), (r) => {
+          const groups = RE2JS.compile(r.match).groupCount();
+          const named = [...r.rewrite.matchAll(/\\\\|\\(\d)/g)].find((m) => Number(m[1] ?? 0) > groups);
+          return named ? `rewrite names group ${named[0]}, and match has ${groups}` : null;
+        }),
       }),
       timeout: duration,
       retries: object({

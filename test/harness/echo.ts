@@ -1,11 +1,12 @@
 /**
  * The backend of mesh tests: a real process-in-process server that says what it received. One port speaks HTTP/1.1
  * (any path answers JSON), WebSocket (frames come back as they went) and, on a second port, raw TCP (bytes come back).
- * `?status=503`, `?size=N`, `?delay=ms` and `?close=1` shape an answer.
+ * `?status=503`, `?size=N`, `?delay=ms` and `?close=1` shape an answer, with `&on=echo-v1` only that of services whose
+ * name begins so. A request may carry `x-case: NAME`; `/.cases` answers how many came with each name.
  */
 import { createHash } from "node:crypto";
 import { createServer as createHttp, type IncomingMessage, type ServerResponse } from "node:http";
-import { type AddressInfo, createServer as createTcp, type Socket } from "node:net";
+import { type AddressInfo, createServer as createTcp, type Server, type Socket } from "node:net";
 
 /** The JSON that an HTTP request gets back. Header names are lower case, repeated values joined with ", ". */
 export interface Echoed {
@@ -28,15 +29,27 @@ export interface Echo {
 
 const WEBSOCKET_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"; // RFC 6455 section 1.3
 
-export async function startEcho(service: string, address = "127.0.0.1"): Promise<Echo> {
+export interface EchoPlace {
+  readonly address?: string;
+  /** Default: any free port. */
+  readonly httpPort?: number;
+  readonly tcpPort?: number;
+}
+
+export async function startEcho(service: string, place: EchoPlace = {}): Promise<Echo> {
+  const { address = "127.0.0.1", httpPort = 0, tcpPort = 0 } = place;
   let requests = 0;
+  const cases = new Map<string, number>();
   const sockets = new Set<Socket>();
   const keep = (socket: Socket): void => {
     sockets.add(socket);
     socket.on("close", () => sockets.delete(socket)).on("error", () => socket.destroy());
   };
   const http = createHttp((request, response) => {
+    if (request.url === "/.cases") return void response.end(JSON.stringify(Object.fromEntries(cases)));
     requests++;
+    const name = String(request.headers["x-case"] ?? "");
+    cases.set(name, (cases.get(name) ?? 0) + 1);
     answer(service, request, response);
   });
   http.on("connection", keep);
@@ -57,9 +70,9 @@ export async function startEcho(service: string, address = "127.0.0.1"): Promise
     keep(socket);
     socket.pipe(socket);
   });
-  await Promise.all(
-    [http, tcp].map((server) => new Promise<void>((done) => server.listen(0, address, done))),
-  );
+  const listen = (server: Server, port: number): Promise<void> =>
+    new Promise((done, fail) => server.once("error", fail).listen(port, address, done));
+  await Promise.all([listen(http, httpPort), listen(tcp, tcpPort)]);
   return {
     httpPort: (http.address() as AddressInfo).port,
     tcpPort: (tcp.address() as AddressInfo).port,
@@ -87,15 +100,18 @@ function answer(service: string, request: IncomingMessage, response: ServerRespo
       body: Buffer.concat(chunks).toString("latin1"),
       identity: /URI=([^;,]+)/.exec(forwarded)?.[1] ?? null,
     };
-    const size = Number(url.searchParams.get("size") ?? 0);
+    const shaped = service.startsWith(url.searchParams.get("on") ?? "");
+    const asked = (name: string): number => (shaped ? Number(url.searchParams.get(name) ?? 0) : 0);
+    const size = asked("size");
     const send = (): void => {
-      if (url.searchParams.has("close")) return void request.socket.destroy();
-      response.writeHead(Number(url.searchParams.get("status") ?? 200), {
+      if (asked("close") > 0) return void request.socket.destroy();
+      response.writeHead(asked("status") || 200, {
         "content-type": "application/json",
+        "x-powered-by": service,
       });
       response.end(size > 0 ? Buffer.alloc(size, "x") : JSON.stringify(echoed));
     };
-    const delay = Number(url.searchParams.get("delay") ?? 0);
+    const delay = asked("delay");
     if (delay > 0) setTimeout(send, delay);
     else send();
   });

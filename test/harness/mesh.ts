@@ -41,7 +41,25 @@ export interface MeshPod {
   readonly name: string;
   readonly namespace: string;
   readonly podIp: string;
+  /** Explicit mode: where the app listens itself, past its proxy. */
+  readonly appIp: string;
   readonly ready: boolean;
+}
+
+/** What platform.json holds: Pods and IPAddresses. */
+interface PlatformItem {
+  readonly kind: string;
+  readonly metadata: {
+    readonly name: string;
+    readonly namespace: string;
+    readonly annotations?: Readonly<Record<string, string>>;
+    readonly ownerReferences?: readonly { readonly name: string }[];
+  };
+  readonly spec?: { readonly parentRef?: { readonly name: string; readonly namespace: string } };
+  readonly status: {
+    readonly podIP: string;
+    readonly conditions: readonly { readonly type: string; readonly status: string }[];
+  };
 }
 
 export interface Finished {
@@ -75,14 +93,7 @@ export class Mesh {
 
   /** Pods of a workload ("reviews-v1") or one pod ("reviews-v1-0"), as the platform tells the control plane. */
   pods(workload: string): MeshPod[] {
-    const list = JSON.parse(readFileSync(join(this.stateDir, "platform.json"), "utf8")) as {
-      items: {
-        kind: string;
-        metadata: { name: string; namespace: string; ownerReferences?: { name: string }[] };
-        status: { podIP: string; conditions: { type: string; status: string }[] };
-      }[];
-    };
-    return list.items
+    return this.#platform()
       .filter((item) => item.kind === "Pod")
       .filter(
         ({ metadata }) => metadata.name === workload || metadata.ownerReferences?.[0]?.name === workload,
@@ -91,6 +102,7 @@ export class Mesh {
         name: metadata.name,
         namespace: metadata.namespace,
         podIp: status.podIP,
+        appIp: metadata.annotations?.["weft.dev/app-address"] ?? status.podIP,
         ready: status.conditions.some((c) => c.type === "Ready" && c.status === "True"),
       }));
   }
@@ -99,6 +111,23 @@ export class Mesh {
     const [pod] = this.pods(workload);
     if (pod === undefined) throw new Error(`no pod of ${workload}`);
     return pod;
+  }
+
+  /** Explicit mode: the address at which a pod's app, and whoever calls from there, reaches a Service through the pod's proxy. */
+  addressOf(service: string, from: string): string {
+    const items = this.#platform();
+    const pod = items.find((item) => item.kind === "Pod" && item.metadata.name === this.pod(from).name);
+    const ip = items.find(
+      ({ spec }) => spec?.parentRef?.name === service && spec.parentRef.namespace === pod?.metadata.namespace,
+    );
+    const prefix = pod?.metadata.annotations?.["weft.dev/service-prefix"];
+    if (ip === undefined || prefix === undefined) throw new Error(`${from} has no address of ${service}`);
+    return `${prefix}.${ip.metadata.name.split(".").slice(2).join(".")}`;
+  }
+
+  #platform(): PlatformItem[] {
+    const text = readFileSync(join(this.stateDir, "platform.json"), "utf8");
+    return (JSON.parse(text) as { items: PlatformItem[] }).items;
   }
 
   /** Pid of the control plane, of a pod's proxy, or of its app; undefined while it does not run. */

@@ -33,12 +33,32 @@ export function compileSubstitution(
 ): (value: string) => string {
   try {
     const re = RE2JS.compile(pattern);
-    const to = substitution.replace(/\$/g, "\\$").replace(/\\(\d)/g, "$$$1");
-    return (value) => re.matcher(value).replaceAll(to);
+    const parts = parseSubstitution(substitution);
+    const groups = re.groupCount();
+    for (const part of parts)
+      if (typeof part === "number" && part > groups)
+        problems.error(`substitution ${JSON.stringify(substitution)}: the pattern has ${groups} groups`);
+    return (value) => {
+      const matcher = re.matcher(value);
+      let out = "";
+      let from = 0;
+      while (matcher.find()) {
+        out += value.slice(from, matcher.start());
+        for (const part of parts) out += typeof part === "number" ? (matcher.group(part) ?? "") : part;
+        from = matcher.end();
+      }
+      return out + value.slice(from);
+    };
   } catch (error) {
     problems.error(
       `invalid RE2 pattern ${JSON.stringify(pattern)}: ${error instanceof Error ? error.message : error}`,
     );
     return (value) => value;
   }
+}
+
+/** RE2: \1 is a group (one digit, \0 all), \\ a backslash; everything else stands for itself. */
+function parseSubstitution(text: string): (string | number)[] {
+  const tokens = text.match(/\\\d|\\\\|\\|[^\\]+/g) ?? [];
+  return tokens.map((t) => (/^\\\d$/.test(t) ? Number(t[1]) : t === "\\\\" ? "\\" : t));
 }

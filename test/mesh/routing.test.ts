@@ -1,0 +1,341 @@
+/** What a VirtualService says, said to a real client by both data planes: same answers, same texts. */
+import { join } from "node:path";
+import { beforeAll, describe, expect, test } from "vitest";
+import { type Call, call, type Reply } from "#test/harness/call.ts";
+import { onEachDataPlane } from "#test/harness/each-data-plane.ts";
+
+/** What a rule takes goes to v1 (or is answered), all else to v2. */
+const RULES = String.raw`
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: echo }
+spec:
+  hosts: [echo]
+  http:
+    - match:
+        - uri: { exact: /exact }
+        - uri: { prefix: /prefix }
+        - uri: { regex: "/regex/[a-z]+" }
+        - uri: { exact: /CASE }
+          ignoreUriCase: true
+        - uri: { prefix: /header }
+          headers: { x-user: { exact: jason } }
+        - uri: { prefix: /header }
+          headers: { x-user: { prefix: root- } }
+        - uri: { prefix: /header }
+          headers: { x-user: { regex: "[0-9]+" } }
+        - uri: { prefix: /present }
+          headers: { x-user: {} }
+        - uri: { prefix: /without }
+          withoutHeaders: { x-user: { exact: jason } }
+        - uri: { prefix: /absent }
+          withoutHeaders: { x-user: {} }
+        - uri: { prefix: /query }
+          queryParams: { v: { exact: "1" } }
+        - uri: { prefix: /query }
+          queryParams: { r: { regex: "[a-z]+" } }
+        - uri: { prefix: /method }
+          method: { exact: DELETE }
+        - uri: { prefix: /both }
+          method: { exact: PUT }
+          headers: { x-user: { exact: jason } }
+        - uri: { prefix: /from }
+          sourceLabels: { app: client }
+      route: [{ destination: { host: echo, subset: v1, port: { number: 8080 } } }]
+    - match: [{ uri: { prefix: /split } }]
+      route:
+        - { destination: { host: echo, subset: v1, port: { number: 8080 } }, weight: 75 }
+        - { destination: { host: echo, subset: v2, port: { number: 8080 } }, weight: 25 }
+    - match: [{ uri: { prefix: /rewrite/ } }]
+      rewrite: { uri: /new/, authority: other.example }
+      route: [{ destination: { host: echo, subset: v1, port: { number: 8080 } } }]
+    - match: [{ uri: { exact: /rewrite-exact } }]
+      rewrite: { uri: /whole }
+      route: [{ destination: { host: echo, subset: v1, port: { number: 8080 } } }]
+    - match: [{ uri: { prefix: /rewrite-regex } }]
+      rewrite: { uriRegexRewrite: { match: "/rewrite-regex/(\\w+)/(\\w+)", rewrite: '/\2/\1' } }
+      route: [{ destination: { host: echo, subset: v1, port: { number: 8080 } } }]
+    - match: [{ uri: { prefix: /redirect } }]
+      redirect: { uri: /elsewhere, authority: other.example, redirectCode: 308 }
+    - match: [{ uri: { prefix: /moved } }]
+      redirect: { authority: other.example, scheme: https }
+    - match: [{ uri: { prefix: /direct } }]
+      directResponse: { status: 418, body: { string: "short and stout" } }
+      headers: { response: { set: { content-type: text/plain } } }
+    - match: [{ uri: { prefix: /nobody } }]
+      directResponse: { status: 404 }
+    - match: [{ uri: { prefix: /headers } }]
+      headers:
+        request: { set: { x-set: "1", x-other: b }, add: { x-add: c }, remove: [x-secret] }
+        response: { set: { x-answer: "2", content-type: text/plain }, add: { x-more: d }, remove: [x-powered-by] }
+      route:
+        - destination: { host: echo, subset: v1, port: { number: 8080 } }
+          headers: { request: { add: { x-weighted: e } }, response: { add: { x-weighted: f } } }
+    - match: [{ uri: { prefix: /late } }]
+      fault: { delay: { fixedDelay: 0.3s } }
+      route: [{ destination: { host: echo, subset: v1, port: { number: 8080 } } }]
+    - match: [{ uri: { prefix: /abort } }]
+      fault: { abort: { httpStatus: 555 } }
+      route: [{ destination: { host: echo, subset: v1, port: { number: 8080 } } }]
+    - match: [{ uri: { prefix: /sometimes } }]
+      fault: { abort: { httpStatus: 555, percentage: { value: 50 } } }
+      route: [{ destination: { host: echo, subset: v1, port: { number: 8080 } } }]
+    - match: [{ uri: { prefix: /timeout } }]
+      timeout: 0.2s
+      route: [{ destination: { host: echo, subset: v1, port: { number: 8080 } } }]
+    - match: [{ uri: { prefix: /retry-503 } }]
+      retries: { attempts: 2, retryOn: "503" }
+      route: [{ destination: { host: echo, port: { number: 8080 } } }]
+    - match: [{ uri: { prefix: /retry-5xx } }]
+      retries: { attempts: 2, retryOn: 5xx }
+      route: [{ destination: { host: echo, port: { number: 8080 } } }]
+    - match: [{ uri: { prefix: /retry-slow } }]
+      retries: { attempts: 2, perTryTimeout: 0.2s, retryOn: gateway-error }
+      route: [{ destination: { host: echo, port: { number: 8080 } } }]
+    - match: [{ uri: { prefix: /retry-never } }]
+      retries: { attempts: 0 }
+      route: [{ destination: { host: echo, port: { number: 8080 } } }]
+    - match: [{ uri: { prefix: /default } }]
+      route: [{ destination: { host: echo, port: { number: 8080 } } }]
+    - match: [{ uri: { prefix: /no-endpoints } }]
+      route: [{ destination: { host: echo, subset: v9, port: { number: 8080 } } }]
+    - match: [{ uri: { prefix: /no-subset } }]
+      route: [{ destination: { host: echo, subset: undeclared, port: { number: 8080 } } }]
+    - match: [{ uri: { prefix: /no-service } }]
+      route: [{ destination: { host: nowhere, port: { number: 8080 } } }]
+    - route: [{ destination: { host: echo, subset: v2, port: { number: 8080 } } }]
+`;
+
+const from = join(import.meta.dirname, "echo");
+const replace = { ECHO_MAIN: join(import.meta.dirname, "../harness/echo-main.ts") };
+
+onEachDataPlane("routing", { from, replace }, (mesh) => {
+  let host = "";
+  beforeAll(async () => {
+    await mesh().apply(RULES);
+    host = mesh().addressOf("echo", "client");
+  });
+
+  const get = (path: string, more: Partial<Call> = {}): Promise<Reply> =>
+    call({ host, port: 8080, path, ...more, headers: { host: "echo:8080", ...more.headers } });
+  /** "v1", "v2", or the status of what was not answered by either. */
+  async function who(path: string, more: Partial<Call> = {}): Promise<string> {
+    const { echoed, status } = await get(path, more);
+    return /^echo-(v\d)/.exec(echoed?.service ?? "")?.[1] ?? String(status);
+  }
+
+  /** The pod's HTTP proxy port. */
+  const proxy = (): Partial<Call> => ({ host: host.replace(/\d+\.\d+$/, "0.1"), port: 15001 });
+  const user = (name: string): Partial<Call> => ({ headers: { "x-user": name } });
+  test.for<[string, Partial<Call>, string]>([
+    ["/exact", {}, "v1"],
+    ["/exact?q=1", {}, "v1"],
+    ["/exact/", {}, "v2"],
+    ["/Exact", {}, "v2"],
+    ["/prefix", {}, "v1"],
+    ["/prefix/deep", {}, "v1"],
+    ["/prefixed", {}, "v1"],
+    ["/regex/abc", {}, "v1"],
+    ["/regex/abc?q=1", {}, "v1"],
+    ["/regex/abc1", {}, "v2"],
+    ["/case", {}, "v1"],
+    ["/header", {}, "v2"],
+    ["/header", user("jason"), "v1"],
+    ["/header", user("Jason"), "v2"],
+    ["/header", user("root-3"), "v1"],
+    ["/header", user("123"), "v1"],
+    ["/header", user("123a"), "v2"],
+    ["/present", user(""), "v1"],
+    ["/present", {}, "v2"],
+    ["/without", user("jason"), "v2"],
+    ["/without", user("mary"), "v1"],
+    ["/without", {}, "v1"],
+    ["/absent", user("mary"), "v2"],
+    ["/absent", {}, "v1"],
+    ["/query?v=1", {}, "v1"],
+    ["/query?x=2&v=1", {}, "v1"],
+    ["/query?v=12", {}, "v2"],
+    ["/query?r=abc", {}, "v1"],
+    ["/query?r=1", {}, "v2"],
+    ["/query", {}, "v2"],
+    ["/method", { method: "DELETE" }, "v1"],
+    ["/method", {}, "v2"],
+    ["/both", { method: "PUT", ...user("jason") }, "v1"],
+    ["/both", { method: "PUT" }, "v2"],
+    ["/both", user("jason"), "v2"],
+    ["/from", {}, "v1"],
+    ["/else", {}, "v2"],
+    ["/a/../exact", {}, "v1"],
+    ["//exact", {}, "v2"],
+  ])("match: %s %o goes to %s", async ([path, more, expected]) => {
+    expect(await who(path, more)).toBe(expected);
+  });
+
+  test("weights: 75/25 within 3 sigma", async () => {
+    const count = 400;
+    let first = 0;
+    for (let i = 0; i < count; i++) if ((await who("/split")) === "v1") first++;
+    expect(Math.abs(first - count * 0.75)).toBeLessThanOrEqual(3 * Math.sqrt(count * 0.75 * 0.25));
+  });
+
+  describe("the request is changed", () => {
+    test("rewrite: prefix, whole path and regex; the query stays", async () => {
+      const prefix = await get("/rewrite/a?q=1");
+      expect(prefix.echoed).toMatchObject({ path: "/new/a?q=1", headers: { host: "other.example" } });
+      expect((await get("/rewrite-exact?q=1")).echoed).toMatchObject({ path: "/whole?q=1" });
+      expect((await get("/rewrite-regex/a/b?q=1")).echoed).toMatchObject({ path: "/b/a?q=1" });
+    });
+
+    test("headers: set, add and remove, of the route and of the destination", async () => {
+      const { echoed, headers } = await get("/headers", {
+        headers: { "x-set": "0", "x-add": "a", "x-secret": "s" },
+      });
+      expect(echoed?.headers).toMatchObject({
+        "x-set": "1",
+        "x-other": "b",
+        "x-add": "a, c",
+        "x-weighted": "e",
+      });
+      expect(echoed?.headers).not.toHaveProperty("x-secret");
+      expect(headers).toMatchObject({
+        "x-answer": "2",
+        "content-type": "text/plain",
+        "x-more": "d",
+        "x-weighted": "f",
+      });
+      expect(headers).not.toHaveProperty("x-powered-by");
+    });
+  });
+
+  describe("the proxy answers", () => {
+    test("redirect", async () => {
+      const redirect = await get("/redirect/a?q=1");
+      expect(redirect).toMatchObject({ status: 308, body: "" });
+      expect(redirect.headers.location).toBe("http://other.example/elsewhere?q=1");
+      const moved = await get("/moved/a?q=1");
+      expect(moved).toMatchObject({ status: 301, body: "" });
+      expect(moved.headers.location).toBe("https://other.example/moved/a?q=1");
+    });
+
+    test("direct response", async () => {
+      const direct = await get("/direct");
+      expect(direct).toMatchObject({ status: 418, body: "short and stout" });
+      expect(direct.headers["content-type"]).toBe("text/plain");
+      expect(await get("/nobody")).toMatchObject({ status: 404, body: "" });
+      const head = await get("/direct", { method: "HEAD" });
+      expect(head).toMatchObject({ status: 418, body: "" });
+      expect(head.headers["content-length"]).toBe("15");
+    });
+
+    test("fault: abort", async () => {
+      expect(await get("/abort")).toMatchObject({ status: 555, body: "fault filter abort" });
+      const count = 100;
+      let aborted = 0;
+      for (let i = 0; i < count; i++) if ((await get("/sometimes")).status === 555) aborted++;
+      expect(Math.abs(aborted - count / 2)).toBeLessThanOrEqual(3 * Math.sqrt(count / 4));
+    });
+
+    test("fault: delay", async () => {
+      const begin = performance.now();
+      expect(await who("/late")).toBe("v1");
+      expect(performance.now() - begin).toBeGreaterThanOrEqual(299);
+    });
+
+    test("timeout", async () => {
+      expect(await get("/timeout?delay=5000")).toMatchObject({
+        status: 504,
+        body: "upstream request timeout",
+      });
+      expect(await who("/timeout")).toBe("v1");
+    });
+
+    test.for([
+      ["/no-endpoints", 503, "no healthy upstream"],
+      ["/no-subset", 503, ""],
+      ["/no-service", 503, ""],
+    ] as const)("%s: %d %s", async ([path, status, body]) => {
+      expect(await get(path)).toMatchObject({ status, body });
+    });
+
+    test("a host that nobody has: passed through, which has nowhere to go from the proxy's own address", async () => {
+      const nowhere = { headers: { host: "nowhere.example:8080" } };
+      const answer = { status: 503, body: "no healthy upstream" };
+      expect(await get("/", nowhere)).toMatchObject(answer);
+      expect(await get("http://nowhere.example:8080/", { ...nowhere, ...proxy() })).toMatchObject(answer);
+    });
+
+    test("the HTTP proxy port: absolute form, by every name of the service", async () => {
+      for (const name of ["echo", "echo.default", "echo.default.svc", "echo.default.svc.cluster.local"]) {
+        const request = { ...proxy(), headers: { host: `${name}:8080` } };
+        expect(await who(`http://${name}:8080/exact`, request)).toBe("v1");
+        expect(await who(`http://${name}:8080/else`, request)).toBe("v2");
+      }
+    });
+  });
+
+  describe("retries", () => {
+    let cases = 0;
+    /** One request with a name of its own: its answer and how often each version saw it. */
+    async function counted(path: string, more: Partial<Call> = {}) {
+      const name = `case-${++cases}`;
+      const reply = await get(path, { ...more, headers: { "x-case": name } });
+      const executed: Record<string, number> = {};
+      for (const version of ["v1", "v2"]) {
+        const { appIp } = mesh().pod(`echo-${version}`);
+        const seen = await call({ host: appIp, port: 8080, path: "/.cases" });
+        executed[version] = (JSON.parse(seen.body) as Record<string, number>)[name] ?? 0;
+      }
+      return { reply, executed };
+    }
+    /** Repeats until v1 was met first, which the load balancer decides. */
+    async function onV1(path: string, more: Partial<Call> = {}) {
+      for (let i = 0; i < 50; i++) {
+        const result = await counted(path, more);
+        if (result.executed["v1"]! > 0) return result;
+      }
+      throw new Error("v1 was never asked");
+    }
+
+    test("retryOn 503: GET goes to the other host", async () => {
+      const { reply, executed } = await onV1("/retry-503?status=503&on=echo-v1");
+      expect(reply.status).toBe(200);
+      expect(executed).toEqual({ v1: 1, v2: 1 });
+    });
+
+    test("retryOn 503 leaves 502 alone", async () => {
+      const { reply, executed } = await onV1("/retry-503?status=502&on=echo-v1");
+      expect(reply.status).toBe(502);
+      expect(executed).toEqual({ v1: 1, v2: 0 });
+    });
+
+    test("every host answers 503: three attempts, and the last answer", async () => {
+      const { reply, executed } = await counted("/retry-503?status=503");
+      expect(reply.status).toBe(503);
+      expect(executed["v1"]! + executed["v2"]!).toBe(3);
+    });
+
+    test("retryOn 5xx: what ends without an answer is a 503 of the sidecar beside it", async () => {
+      const { reply, executed } = await onV1("/retry-5xx?close=1&on=echo-v1");
+      expect(reply.status).toBe(200);
+      expect(executed).toEqual({ v1: 1, v2: 1 });
+    });
+
+    test("perTryTimeout: a slow host is left for the other", async () => {
+      const { reply, executed } = await onV1("/retry-slow?delay=5000&on=echo-v1");
+      expect(reply.status).toBe(200);
+      expect(executed).toEqual({ v1: 1, v2: 1 });
+    });
+
+    test.for(["GET", "POST"])(
+      "%s is never executed twice by default, whatever happens to it",
+      async (method) => {
+        const body = method === "POST" ? "once" : "";
+        for (const path of ["/default?close=1", "/default?status=503", "/retry-never?close=1"]) {
+          const { reply, executed } = await counted(path, { method, body });
+          expect(reply.status).toBe(503);
+          expect(executed["v1"]! + executed["v2"]!, path).toBe(1);
+        }
+      },
+    );
+  });
+});

@@ -1,5 +1,7 @@
 /** One path for authorization, route and backend (rows 099-111), and the answers that the handler gives (082, 097, 122). */
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import type { PermissionSchema } from "#xds/gen/envoy/config/rbac/v3/rbac_pb.js";
 import { Backend } from "./backend.ts";
 import { talk } from "./client.ts";
 import { type Plane, type PlaneOptions, startPlane } from "./plane.ts";
@@ -28,26 +30,24 @@ async function pathOf(path: string): Promise<string> {
   return status === 200 ? backend.requests[0]!.target : String(status);
 }
 
-const denyPrefix = (prefix: string): NonNullable<PlaneOptions["rbac"]> => ({
+const deny = (permission: MessageInitShape<typeof PermissionSchema>): NonNullable<PlaneOptions["rbac"]> => ({
   rules: {
     action: 1, // DENY
     policies: {
       p: {
-        permissions: [
-          {
-            rule: {
-              case: "urlPath",
-              value: {
-                rule: { case: "path", value: { matchPattern: { case: "prefix", value: prefix } } },
-              },
-            },
-          },
-        ],
+        permissions: [permission],
         principals: [{ identifier: { case: "any", value: true } }],
       },
     },
   },
 });
+const denyPrefix = (prefix: string): NonNullable<PlaneOptions["rbac"]> =>
+  deny({
+    rule: {
+      case: "urlPath",
+      value: { rule: { case: "path", value: { matchPattern: { case: "prefix", value: prefix } } } },
+    },
+  });
 const MODES = {
   BASE: { normalizePath: true },
   MERGE_SLASHES: { normalizePath: true, mergeSlashes: true },
@@ -168,4 +168,48 @@ test("097: a valid CONNECT is refused, and nothing after it is HTTP", async () =
     405,
   );
   expect(backend.bytes).toBe("");
+});
+
+describe("a policy sees the bytes of every value", () => {
+  const headers = (...lines: string[]): string =>
+    `GET / HTTP/1.1\r\nHost: a\r\n${lines.map((line) => `${line}\r\n`).join("")}Connection: close\r\n\r\n`;
+  const denyRegex = (regex: string): NonNullable<PlaneOptions["rbac"]> =>
+    deny({
+      rule: {
+        case: "header",
+        value: {
+          name: "x-role",
+          headerMatchSpecifier: {
+            case: "stringMatch",
+            value: { matchPattern: { case: "safeRegex", value: { regex } } },
+          },
+        },
+      },
+    });
+
+  test("079: one of several fields is enough", async () => {
+    plane = await startPlane({ backendPort: backend.port, rbac: denyRegex("admin") });
+    expect(await ask(headers("X-Role: user"))).toBe(200);
+    expect(await ask(headers("X-Role: user", "X-Role: admin"))).toBe(403);
+    expect(await ask(headers("x-role: admin", "X-Role: user"))).toBe(403);
+    expect(await ask(headers("X_Role: admin"))).toBe(200);
+  });
+
+  test("075: bytes above 127 do not blind a pattern (CVE-2026-73552)", async () => {
+    plane = await startPlane({ backendPort: backend.port, rbac: denyRegex(".*admin.*") });
+    for (const noise of ["\xff", "\xc3\x28", "\xe2\x28\xa1", "\xf0\x9f\x98\x80", "\xed\xa0\x80"]) {
+      expect(await ask(headers(`X-Role: ${noise}admin${noise}`))).toBe(403);
+      backend.reset();
+      expect(await ask(headers(`X-Role: ${noise}`))).toBe(200);
+      expect(backend.requests[0]!.fields).toContainEqual(["x-role", noise]);
+    }
+  });
+
+  test("077: names that mean something to JavaScript are names", async () => {
+    plane = await startPlane({ backendPort: backend.port, rbac: denyRegex("admin") });
+    expect(await ask(headers("__proto__: admin", "constructor: x", "toString: y", "hasOwnProperty: z"))).toBe(
+      200,
+    );
+    expect(({} as Record<string, unknown>)["admin"]).toBe(undefined);
+  });
 });

@@ -16,6 +16,8 @@ export interface DownstreamOptions {
 
 const State = { Head: 0, Exchange: 1, Closing: 2, Tunnel: 3 } as const;
 type State = (typeof State)[keyof typeof State];
+/** Progress shows only when a whole write is done, and that may be a big one: so often the linger timeout may pass. */
+const MAX_STALLS = 30;
 const OWNER = Symbol("downstream connection");
 type OwnedSocket = Socket & { [OWNER]: DownstreamConnection };
 const EMPTY = Buffer.alloc(0);
@@ -38,6 +40,9 @@ export class DownstreamConnection {
   #blocked = false;
   /** The client will send no more; what it sent before is still answered. */
   #ended = false;
+  /** While closing: bytes not yet taken by the kernel, and for how many timeouts there was no progress to be seen. */
+  #unsent = 0;
+  #stalls = 0;
   #timer: NodeJS.Timeout | null = null;
 
   constructor(socket: Socket, handler: ExchangeHandler, options: DownstreamOptions) {
@@ -201,6 +206,19 @@ export class DownstreamConnection {
     this.#at = 0;
     this.socket.end();
     this.socket.resume();
+    this.#unsent = this.socket.writableLength;
+    this.#timer = setTimeout(onLingerTimeout, this.options.lingerMs, this);
+  }
+
+  /** An answer that is still on its way is not cut short: a slow reader gets its end, one that stopped does not. */
+  onLingerTimeout(): void {
+    const unsent = this.socket.writableLength;
+    if (unsent < this.#unsent) this.#stalls = 0;
+    else if (unsent === 0 || ++this.#stalls === MAX_STALLS) {
+      this.socket.destroy();
+      return;
+    }
+    this.#unsent = unsent;
     this.#timer = setTimeout(onLingerTimeout, this.options.lingerMs, this);
   }
 
@@ -281,5 +299,5 @@ function onHeadTimeout(connection: DownstreamConnection): void {
   connection.fail(Verdict.HeadTimeout);
 }
 function onLingerTimeout(connection: DownstreamConnection): void {
-  connection.socket.destroy();
+  connection.onLingerTimeout();
 }

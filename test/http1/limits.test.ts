@@ -91,6 +91,39 @@ test("139: a client that sends good requests and reads nothing is not served on 
   client.destroy();
 });
 
+test("a slow reader gets the end of an answer after which the connection closes", async () => {
+  const body = "x".repeat(64 << 20); // more than the kernel's buffers take
+  const direct = { status: 200, body: { specifier: { case: "inlineString" as const, value: body } } };
+  const big = await startPlane({
+    backendPort: backend.port,
+    connection: { lingerMs: 50 },
+    virtualHosts: [
+      {
+        name: "v",
+        domains: ["*"],
+        routes: [
+          {
+            match: { pathSpecifier: { case: "prefix", value: "/" } },
+            action: { case: "directResponse", value: direct },
+          },
+        ],
+      },
+    ],
+  });
+  const client = connect({ port: big.port, host: "127.0.0.1" }).pause();
+  client.write("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+  await new Promise((resolve) => setTimeout(resolve, 300)); // several times the linger time
+  let received = 0;
+  client.on("data", (data: Buffer) => {
+    received += data.length;
+  });
+  client.resume();
+  await once(client, "end");
+  expect(received).toBeGreaterThan(body.length);
+  client.destroy();
+  await big.stop();
+});
+
 test("065: one-byte chunks to a backend that does not read: the client is held back", async () => {
   backend.raw = ({ socket }) => {
     socket.pause();

@@ -82,8 +82,8 @@ test.each(rows)("%s %s", (_row, path, ...want) => {
 
 test("105: of all escapes only those of unreserved characters are decoded, and slashes where asked for", () => {
   for (let byte = 1; byte < 256; byte++) {
-    for (const escape of new Set([byte.toString(16), byte.toString(16).toUpperCase()])) {
-      const path = `/a%${escape.padStart(2, "0")}b`;
+    for (const digits of new Set([byte.toString(16), byte.toString(16).toUpperCase()])) {
+      const path = `/a%${digits.padStart(2, "0")}b`;
       const character = String.fromCharCode(byte);
       const plain = /[-._~0-9A-Za-z]/.test(character) ? `/a${character}b` : path;
       expect(

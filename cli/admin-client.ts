@@ -17,6 +17,10 @@ export class AdminClient {
     return new AdminClient(join(stateDir, "admin.sock"), "the control plane");
   }
 
+  static proxy(stateDir: string, pod: string): AdminClient {
+    return new AdminClient(join(stateDir, "pods", pod, "admin.sock"), `the proxy of ${pod}`);
+  }
+
   async get<T>(path: string): Promise<T> {
     return this.#send<T>("GET", path);
   }

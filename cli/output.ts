@@ -11,6 +11,8 @@ export interface Output {
   document(value: unknown, text: () => string): void;
   strong(text: string): string;
   bad(text: string): string;
+  /** Width of the terminal; 100 where there is none. */
+  readonly columns: number;
 }
 
 /** kubectl's table: upper-case heads, three spaces, no borders, `<none>` for nothing. */
@@ -46,5 +48,6 @@ export function createOutput(
     document,
     strong: (text) => style("bold", text),
     bad: (text) => style("red", text),
+    columns: stream.columns ?? 100,
   };
 }

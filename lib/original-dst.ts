@@ -1,5 +1,5 @@
+import { createRequire } from "node:module";
 import type { Socket } from "node:net";
-import koffi from "koffi";
 
 /** Where a redirected connection was really going. */
 export interface Destination {
@@ -19,6 +19,8 @@ let getsockopt: GetSockOpt | null | undefined;
 function load(): GetSockOpt | null {
   if (process.platform !== "linux") return null;
   try {
+    // Loaded by the first connection that needs it: outside transparent mode none does.
+    const koffi = createRequire(import.meta.url)("koffi") as typeof import("koffi");
     return koffi
       .load(null)
       .func("int getsockopt(int fd, int level, int name, void *value, void *length)") as GetSockOpt;

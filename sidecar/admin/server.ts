@@ -1,9 +1,12 @@
 import { rm } from "node:fs/promises";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { isLogLevel, type LogLevel } from "#lib/log.ts";
 import type { ListenAddress } from "../bootstrap.ts";
 import type { CertsAnswer, ClustersAnswer, ListenersAnswer, ServerInfo } from "./contract.ts";
 import { clustersText, listenersText } from "./pages.ts";
+
+// An `import` of node:http reads every export, and one of them loads undici: 13 MiB and 30 ms of every start (Node 24).
+const { createServer } = process.getBuiltinModule("node:http");
 
 /** Where the pages' content comes from. */
 export interface AdminSource {

@@ -1,5 +1,4 @@
 /** Takes finished spans off the ring and sends them with the OpenTelemetry exporter, through the collector's cluster. */
-import { Agent } from "node:http";
 import type { Duplex } from "node:stream";
 import type { OTLPTraceExporter } from "@opentelemetry/exporter-trace-otlp-proto";
 import { type Clock, systemClock } from "#lib/clock.ts";
@@ -16,6 +15,8 @@ export interface SpanExportOptions {
   readonly clock?: Clock;
 }
 
+// Not by import: see sidecar/admin/server.ts.
+const { Agent } = process.getBuiltinModule("node:http");
 const FLUSH_MS = 1000;
 const EXPORT_TIMEOUT_MS = 5000;
 

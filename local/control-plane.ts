@@ -5,6 +5,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Clock } from "#lib/clock.ts";
 import { getJson, isReady } from "./admin-socket.ts";
 import { MARK } from "./leftovers.ts";
+import { compileCache } from "./node-process.ts";
 import { list, PlatformError, record } from "./object.ts";
 import { MACHINE_RESTART, Supervised } from "./process.ts";
 import { writeAtomic } from "./tokens.ts";
@@ -38,7 +39,7 @@ export class ControlPlane {
           this.#configFile,
         ],
         cwd: projectDir,
-        env: { ...definedEnv(), [MARK]: stateDir },
+        env: { ...definedEnv(), ...compileCache(), [MARK]: stateDir },
         logFile: join(stateDir, "control-plane.log"),
         ...MACHINE_RESTART,
       },

@@ -6,6 +6,7 @@ import type { PodAddress } from "./addresses.ts";
 import { isReady } from "./admin-socket.ts";
 import { MARK } from "./leftovers.ts";
 import type { PodNetwork } from "./network/network.ts";
+import { compileCache } from "./node-process.ts";
 import { watchProbe } from "./probe.ts";
 import { KUBERNETES_RESTART, MACHINE_RESTART, Supervised } from "./process.ts";
 import { type ContainerSpec, expand, type PodTemplate } from "./spec.ts";
@@ -104,7 +105,7 @@ export class Pod {
         name: "istio-proxy",
         command: network.enter([...command, "--config", file], this.#context.projectDir),
         cwd: this.#context.projectDir,
-        env: { ...this.#baseEnv() },
+        env: { ...this.#baseEnv(), ...compileCache() },
         logFile: join(this.#dir, "logs", "istio-proxy.log"),
         ...MACHINE_RESTART,
       },

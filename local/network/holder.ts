@@ -56,8 +56,11 @@ export type Answer =
 /** Arguments: `target source` pairs. `cat` holds the namespaces until the holder closes its input, also by dying. */
 const POD = `set -e
 printf %s "$LINKS" | ip -batch -
-if [ -n "$RULES" ]; then printf %s "$RULES" | iptables-restore; fi
-echo 0 2>/dev/null >/proc/sys/net/ipv4/ip_unprivileged_port_start || :
+if [ -n "$RULES" ]; then printf %s "$RULES" | iptables-restore -w 5; fi
+# Port 80 as in a container; and more connections of one source address than there are ports.
+for setting in ip_unprivileged_port_start=0 ip_autobind_reuse=1; do
+  echo "\${setting#*=}" 2>/dev/null >"/proc/sys/net/ipv4/\${setting%%=*}" || :
+done
 while [ $# -gt 1 ]; do
   if [ -e "$1" ]; then mount --bind "$2" "$1"; fi
   shift 2
@@ -86,8 +89,10 @@ process.on("disconnect", () => {
 try {
   await run("ip", ["-batch", "-"], meshLinks());
   writeFileSync("/proc/sys/net/ipv4/ip_forward", "1");
+  // As pods will, with their own files.
+  await run("mount", ["--bind", "/etc/hosts", "/etc/hosts"], "");
   egressPort = await takeEgress(config.egressSocket);
-  await run("iptables-restore", [], meshRules(egressPort, []));
+  await run("iptables-restore", ["-w", "5"], meshRules(egressPort, []));
   await serveRelay(config.relaySocket);
   answer({ id: 0, pid: process.pid });
 } catch (error) {
@@ -104,7 +109,7 @@ async function obey(order: Order, handle: unknown): Promise<number | undefined> 
       pods.delete(order.pod);
       return undefined;
     case "services":
-      await run("iptables-restore", [], meshRules(egressPort, order.rules));
+      await run("iptables-restore", ["-w", "5"], meshRules(egressPort, order.rules));
       return undefined;
     case "outside":
       outside = order.processes;

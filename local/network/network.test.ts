@@ -18,7 +18,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { noNamespaces } from "#test/harness/namespaces.ts";
-import { type Platform, type PlatformObject, startPlatform } from "../index.ts";
+import { type Platform, type PlatformObject, startPlatform, stopRunning } from "../index.ts";
 import { meshProcesses } from "../leftovers.ts";
 import type { Mode } from "../mode.ts";
 
@@ -190,6 +190,14 @@ describe.skipIf(missing !== "")(`transparent mode${missing === "" ? "" : ` (skip
     expect(now.filter((pid) => old.includes(pid))).toEqual([]);
     expect(namespaces("mesh")).toHaveLength(3);
     expect(await fetchText(port)).toBe("mesh");
+  });
+
+  test("weft down ends it from elsewhere", async () => {
+    await startElsewhere("mesh", await freePort());
+    expect(await stopRunning(join(dir, "mesh"))).toBe(true);
+    expect(meshProcesses(join(dir, "mesh"))).toEqual([]);
+    expect(readdirSync(join(dir, "mesh")).filter((name) => name.endsWith(".sock"))).toEqual([]);
+    expect(await stopRunning(join(dir, "mesh"))).toBe(false);
   });
 
   test("the holder that is killed is noticed, and said", async () => {

@@ -117,6 +117,18 @@ export class MeshNetwork {
     if (!this.#closing) await this.#ask({ kind: "remove", pod: name });
   }
 
+  /** Fails with what nsenter says. */
+  async tryEnter(): Promise<void> {
+    const [file = "", ...args] = [...this.#enter(String(this.#holder.pid)), "true"];
+    const child = spawn(file, args, { stdio: ["ignore", "ignore", "pipe"] });
+    let said = "";
+    child.stderr.on("data", (piece: Buffer) => {
+      said += piece;
+    });
+    const [code] = (await once(child, "close")) as [number | null];
+    if (code !== 0) throw new Error(said.trim());
+  }
+
   /** A socket belongs to the network in which it was made: the holder gets one of ours to ask the host's name servers. */
   async lookUpThroughHost(): Promise<void> {
     const socket = createSocket("udp4").bind(0);
@@ -214,6 +226,12 @@ async function tryOpen(
     return { obstacle: explain(answer.failed) };
   }
   const network = new MeshNetwork(holder, relaySocket, egress, ownUsers);
-  await network.lookUpThroughHost();
+  try {
+    await network.tryEnter();
+    await network.lookUpThroughHost();
+  } catch (error) {
+    await network.close();
+    return { obstacle: explain((error as Error).message) };
+  }
   return network;
 }

@@ -44,6 +44,7 @@ test.each([
     /modprobe -a .*xt_REDIRECT/,
   ],
   ["ip: RTNETLINK answers: Operation not supported", unset, /modprobe veth/],
+  ["mount: /etc/hosts: permission denied.", unset, /AppArmor or SELinux/],
   ["EROFS: read-only file system, open '/proc/sys/net/ipv4/ip_forward'", unset, /read-only/],
 ])("%s: says what to do", (said, setting, expected) => {
   const text = explain(said, setting);

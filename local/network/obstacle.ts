@@ -60,6 +60,8 @@ export function explain(said: string, setting: (name: string) => number | null =
   if (/^iptables/m.test(said))
     return `iptables cannot redirect (${what}); the kernel needs REDIRECT: sudo modprobe -a nft_chain_nat xt_REDIRECT`;
   if (/^ip:|RTNETLINK/m.test(said)) return `the kernel gives no veth pair (${what}); run: sudo modprobe veth`;
+  if (/^(nsenter|mount):/m.test(said))
+    return `namespaces can be made but not used (${what}); a security module such as AppArmor or SELinux may be in the way`;
   if (/ip_forward/.test(said)) return `/proc/sys is read-only (${what}); ${CONTAINER}`;
   return what;
 }

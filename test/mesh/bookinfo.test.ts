@@ -26,7 +26,8 @@ onEachDataPlane("bookinfo", { from, modes: ["explicit", "transparent"] }, (mesh,
     return seen;
   }
 
-  test("200 pages through the gateway: reviews v1 and v2 in 90/10 within 3 sigma", async () => {
+  // One run in 370 lies outside of 3 sigma by right, hence the retry.
+  test("200 pages through the gateway: reviews v1 and v2 in 90/10 within 3 sigma", { retry: 1 }, async () => {
     const seen = await versions(200);
     expect(Object.keys(seen).sort()).toEqual(["v1", "v2"]);
     expect(Math.abs(seen["v1"]! - 180)).toBeLessThanOrEqual(3 * Math.sqrt(200 * 0.9 * 0.1));

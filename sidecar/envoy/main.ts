@@ -50,6 +50,9 @@ async function main(): Promise<void> {
       "--log-level",
       LEVELS[config.logLevel],
       "--use-dynamic-base-id",
+      // Its own default is 10 s: whoever watches a log wants the line now.
+      "--file-flush-interval-msec",
+      "1000",
       "--concurrency",
       String(concurrency(config)),
       "--drain-time-s",

@@ -56,6 +56,48 @@ function discoveryCluster(discovery: Bootstrap["discovery"]): Json {
   });
 }
 
+const STATS = "prometheus_stats";
+
+function adminCluster(admin: ListenAddress): Json {
+  return cluster(STATS, address(admin), { typed_extension_protocol_options: {} });
+}
+
+/** As Istio's 15090: the metrics of the admin page, and nothing else of it. */
+function prometheusListener(at: ListenAddress): Json {
+  const router = {
+    name: "envoy.filters.http.router",
+    typed_config: { "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router" },
+  };
+  return {
+    name: STATS,
+    address: address(at),
+    filter_chains: [
+      {
+        filters: [
+          {
+            name: "envoy.filters.network.http_connection_manager",
+            typed_config: {
+              "@type":
+                "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+              stat_prefix: "stats",
+              route_config: {
+                virtual_hosts: [
+                  {
+                    name: STATS,
+                    domains: ["*"],
+                    routes: [{ match: { path: "/stats/prometheus" }, route: { cluster: STATS } }],
+                  },
+                ],
+              },
+              http_filters: [router],
+            },
+          },
+        ],
+      },
+    ],
+  };
+}
+
 /** The bootstrap as proto3 JSON. It carries the token: write it 0600. Throws when the token cannot be read. */
 export function envoyBootstrap(config: Bootstrap): Json {
   if (config.sds === null || config.sds.kind !== "unix")
@@ -92,7 +134,9 @@ export function envoyBootstrap(config: Bootstrap): Json {
       clusters: [
         discoveryCluster(config.discovery),
         cluster("sds-grpc", { pipe: { path: config.sds.path } }),
+        ...(config.prometheus === null ? [] : [adminCluster(config.admin)]),
       ],
+      ...(config.prometheus === null ? {} : { listeners: [prometheusListener(config.prometheus)] }),
     },
     overload_manager: {
       resource_monitors: [

@@ -1,5 +1,6 @@
 /** Traces, metrics, access logs and admin pages of real requests, and what must never be in them. */
 import { readdirSync, readFileSync, statSync } from "node:fs";
+import { request } from "node:http";
 import { join } from "node:path";
 import { createRegistry, fromJson } from "@bufbuild/protobuf";
 import { afterAll, describe, expect, test } from "vitest";
@@ -79,6 +80,8 @@ const SPAN_NAMES: Record<string, Record<string, string>> = {
 };
 
 const CANARY = "weft-canary-9c1f";
+/** A PKCS#8 key in PEM, in the open or in base64. */
+const PRIVATE_KEY = /-----BEGIN [A-Z ]*PRIVATE KEY|LS0tLS1CRUdJTiBQUklWQVRFIEtFW/;
 const ISTIO_LINE =
   /^\[\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\] "(\S+) (\S+) (\S+)" (\d+) (\S+) (\S+) (\S+) "([^"]*)" (\d+) (\d+) (\d+) (\S+) "([^"]*)" "([^"]*)" "([^"]*)" "([^"]*)" "([^"]*)" (\S+) (\S+) (\S+) (\S+) (\S+) (\S+)$/;
 
@@ -226,6 +229,22 @@ onEachDataPlane("bookinfo", { from: join(root, "examples/bookinfo"), args }, (me
     expect(certs.certificates[0]?.cert_chain[0]?.subject_alt_names).toEqual([
       { uri: "spiffe://cluster.local/ns/default/sa/bookinfo-productpage" },
     ]);
+    const set = (level: string): Promise<number | undefined> =>
+      new Promise((resolve, reject) => {
+        const socketPath = join(mesh().stateDir, "pods", pod, "admin.sock");
+        request({ socketPath, method: "POST", path: `/logging?level=${level}`, agent: false }, (response) => {
+          response.resume().on("end", () => resolve(response.statusCode));
+        })
+          .on("error", reject)
+          .end();
+      });
+    expect(await set("debug")).toBe(200);
+    await expect(fetch(`http://${mesh().pod("productpage-v1").podIp}:9080/`)).rejects.toThrow();
+    // What a refused connection met is said at debug alone.
+    await expect
+      .poll(() => mesh().log(pod), { timeout: 10_000 })
+      .toMatch(mesh().dataPlane === "weft" ? /"level":"debug".*connection refused/ : /\[debug\]/);
+    expect(await set("info")).toBe(200);
     expect(await at("/listeners")).toMatch(/::127\.\d+\.\d+\.\d+:9080\n/);
   });
 
@@ -286,7 +305,7 @@ onEachDataPlane("bookinfo", { from: join(root, "examples/bookinfo"), args }, (me
       names("SecretsConfigDump", "dynamic_active_secrets", (s: { name: string }) => s.name).sort(),
     ).toEqual(["ROOTCA", "default"]);
     expect(text).toContain(Buffer.from("[redacted]").toString("base64"));
-    expect(text).not.toMatch(/PRIVATE KEY|UFJJVkFURSBLRV/); // and the same in base64
+    expect(text).not.toMatch(PRIVATE_KEY);
   });
 
   test("secrets of requests are in no log, span, page or metric", async () => {
@@ -299,8 +318,7 @@ onEachDataPlane("bookinfo", { from: join(root, "examples/bookinfo"), args }, (me
     await expect.poll(() => traceOf("canary"), { timeout: LAST_SPAN_MS, interval: 200 }).toBeDefined();
     const leaks: string[] = [];
     const look = (where: string, text: string | null): void => {
-      if (text === null || text.includes(CANARY) || /-----BEGIN [A-Z ]*PRIVATE KEY/.test(text))
-        leaks.push(where);
+      if (text === null || text.includes(CANARY) || PRIVATE_KEY.test(text)) leaks.push(where);
     };
     for (const workload of ["istio-ingressgateway", "productpage-v1", "details-v1", "reviews-v2"]) {
       const { name } = mesh().pod(workload);
@@ -324,16 +342,20 @@ onEachDataPlane("bookinfo", { from: join(root, "examples/bookinfo"), args }, (me
     expect(leaks).toEqual([]);
   }, 40_000);
 
-  describe("Istio's metrics (a stock Envoy has no istio.stats)", () => {
+  describe("metrics", () => {
     const scrape = async (workload: string): Promise<Sample[]> => {
       const { podIp } = mesh().pod(workload);
       const response = await fetch(`http://${podIp}:15090/stats/prometheus`);
-      expect(response.headers.get("content-type")).toContain("version=0.0.4");
+      expect(response.headers.get("content-type")).toMatch(/^text\/plain/);
       return parseExposition(await response.text());
     };
 
-    test("both sides of a call count it, with the labels of both", async (context) => {
-      if (mesh().dataPlane === "envoy") return context.skip();
+    test("both sides of a call count it, with the labels of both", async () => {
+      if (mesh().dataPlane === "envoy") {
+        // A stock Envoy lacks istio.stats; that its own page reads well is a word on the reader here.
+        expect((await scrape("productpage-v1")).length).toBeGreaterThan(1000);
+        return;
+      }
       const find = (samples: readonly Sample[], labels: Record<string, string>): number =>
         samples
           .filter((s) => s.name === "istio_requests_total")
@@ -376,8 +398,7 @@ onEachDataPlane("bookinfo", { from: join(root, "examples/bookinfo"), args }, (me
       expect(gateway.find((s) => s.name === "weft_xds_connected")?.value).toBe(1);
     });
 
-    test("the scrape address has nothing but metrics", async (context) => {
-      if (mesh().dataPlane === "envoy") return context.skip();
+    test("the scrape address has nothing but metrics", async () => {
       const { podIp } = mesh().pod("productpage-v1");
       for (const path of ["/config_dump", "/logging?level=debug", "/"])
         expect((await fetch(`http://${podIp}:15090${path}`)).status).toBe(404);

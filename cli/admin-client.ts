@@ -24,6 +24,10 @@ export class AdminClient {
   async get<T>(path: string): Promise<T> {
     return this.#send<T>("GET", path);
   }
+  /** Null where the answer is 404. */
+  async find<T>(path: string): Promise<T | null> {
+    return this.#send<T | null>("GET", path, undefined, true);
+  }
   async put<T>(path: string, body: string): Promise<T> {
     return this.#send<T>("PUT", path, body);
   }
@@ -31,13 +35,19 @@ export class AdminClient {
     return this.#send<T>("DELETE", path);
   }
 
-  async #send<T>(method: "GET" | "PUT" | "DELETE", path: string, body?: string): Promise<T> {
+  async #send<T>(
+    method: "GET" | "PUT" | "DELETE",
+    path: string,
+    body?: string,
+    mayBeAbsent = false,
+  ): Promise<T> {
     if (!existsSync(this.#socket))
       throw new UserError(`no mesh runs here (no socket at ${this.#socket}); start one with: weft up PATH`);
     const client = new Client("http://localhost", { socketPath: this.#socket, headersTimeout: 30_000 });
     try {
       const response = await client.request({ method, path, body: body ?? null });
       const text = await response.body.text();
+      if (response.statusCode === 404 && mayBeAbsent) return null as T;
       if (response.statusCode >= 400)
         throw new UserError(messageOf(text) ?? `${this.#what} answered ${response.statusCode}`);
       return (text === "" ? null : JSON.parse(text)) as T;

@@ -9,6 +9,8 @@ export interface Command {
   readonly options: readonly { readonly flags: string; readonly help: string; readonly default?: string }[];
   /** Complete command lines, shown at the end of `--help`. */
   readonly examples: readonly string[];
+  /** What the options do not say; after them in `--help`. */
+  readonly notes?: string;
   run(input: Input): Promise<number>;
 }
 

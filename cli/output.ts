@@ -11,6 +11,8 @@ export interface Output {
   document(value: unknown, text: () => string): void;
   strong(text: string): string;
   bad(text: string): string;
+  good(text: string): string;
+  dim(text: string): string;
   /** Width of the terminal; 100 where there is none. */
   readonly columns: number;
 }
@@ -35,7 +37,7 @@ export function createOutput(
   write: (text: string) => void,
   stream: NodeJS.WriteStream,
 ): Output {
-  const style = (kind: "bold" | "red", text: string): string =>
+  const style = (kind: "bold" | "red" | "green" | "dim", text: string): string =>
     styleText(kind, text, { stream, validateStream: true }); // honours NO_COLOR, FORCE_COLOR and isTTY
   const document = (value: unknown, text: () => string): void => {
     if (format === "json") write(`${JSON.stringify(value, null, 2)}\n`);
@@ -48,6 +50,8 @@ export function createOutput(
     document,
     strong: (text) => style("bold", text),
     bad: (text) => style("red", text),
+    good: (text) => style("green", text),
+    dim: (text) => style("dim", text),
     columns: stream.columns ?? 100,
   };
 }

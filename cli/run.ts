@@ -49,6 +49,7 @@ function add(parser: Parser, command: Command, terminal: Terminal, done: (code: 
       .default("table"),
   );
   sub.option("--mesh <name>", "which mesh of this machine", "default");
+  if (command.notes !== undefined) sub.addHelpText("after", `\n${command.notes}`);
   if (command.examples.length > 0) {
     sub.addHelpText("after", `\nExamples:\n${command.examples.map((line) => `  $ ${line}`).join("\n")}`);
   }

@@ -2,7 +2,7 @@ import type { WorkloadsAnswer } from "#control-plane/admin/contract.ts";
 import { AdminClient } from "../admin-client.ts";
 import type { Command } from "../command.ts";
 import { EXIT, UserError } from "../errors.ts";
-import { findWorkload } from "../explain/walk.ts";
+import { findPod } from "../proxies.ts";
 import { certificateRows, clusterRows, endpointRows, listenerRows, routeRows } from "../proxy-config.ts";
 
 /** What can be asked for -> the proxy's admin page, and its table. */
@@ -32,7 +32,7 @@ export const config: Command = {
     if (part === undefined)
       throw new UserError(`${String(args[1])}: one of ${Object.keys(PARTS).join(", ")}`, EXIT.usage);
     const mesh = await AdminClient.controlPlane(stateDir).get<WorkloadsAnswer>("/workloads");
-    const { pod } = findWorkload(mesh, String(args[0]));
+    const { pod } = findPod(mesh.workloads, String(args[0]));
     const answer = await AdminClient.proxy(stateDir, pod).get<unknown>(part.page);
     out.result(answer, () => part.rows(answer));
     return EXIT.ok;

@@ -1,38 +1,41 @@
-import { AdminClient } from "../admin-client.ts";
 import type { Command } from "../command.ts";
 import { EXIT } from "../errors.ts";
-import { readMesh } from "../explain/mesh.ts";
-import { renderExplanation } from "../explain/render.ts";
-import { readRequest } from "../explain/request.ts";
-import { explain as walk } from "../explain/walk.ts";
+import { explain as walk } from "../explain/explain.ts";
+import { parseRequest } from "../explain/head.ts";
+import { show } from "../explain/show.ts";
+import { MeshView } from "../explain/view.ts";
 
 export const explain: Command = {
   name: "explain",
-  summary: "Where would this request go, and why: every decision of every proxy, with file and line",
-  args: [
-    { name: "<method>", help: "GET, POST, ..." },
-    { name: "<url>", help: "as the caller writes it: http://reviews:9080/reviews/0" },
-  ],
+  summary: "What happens to a request, step by step, and why: route, mTLS, authorization, with file and line",
+  args: [{ name: "<request...>", help: "[METHOD] URL" }],
   options: [
-    { flags: "--from <workload>", help: "who calls: a pod, workload or app; without it, a client outside" },
-    { flags: "-H, --header <header...>", help: '"name: value", as curl takes it' },
+    {
+      flags: "--from <workload>",
+      help: "who asks: a workload, a pod, or gateway (default: a client outside, at a gateway)",
+    },
+    { flags: "-H, --header <field...>", help: 'a request header, "name: value"' },
   ],
   examples: [
     "weft explain GET http://127.0.0.1:8080/productpage",
     "weft explain --from productpage GET http://reviews:9080/reviews/0 -H 'end-user: jason'",
-    "weft explain --from productpage GET http://ratings:9080/ratings/0   # 403, and who denied",
+    "weft explain --from details http://ratings:9080/ratings/0 -o json",
   ],
-  async run({ args, options, cwd, out, stateDir }) {
-    const headers = options["header"];
-    const request = readRequest(
-      String(args[0]),
-      String(args[1]),
-      Array.isArray(headers) ? headers.map(String) : [],
-    );
-    const mesh = await readMesh(AdminClient.controlPlane(stateDir));
+  notes:
+    "Nothing is sent. The steps are decided by the proxy's own code over the configuration that each proxy has.\nExit code 0: the request reaches the app. 1: it does not, or not always.",
+  async run({ args, options, out, stateDir, cwd }) {
+    const asked = parseRequest(args[0] as readonly string[], listOption(options["header"]));
     const from = options["from"];
-    const explanation = await walk(mesh, request, typeof from === "string" ? from : null);
-    out.document(explanation, () => renderExplanation(explanation, cwd, out));
-    return explanation.reached ? EXIT.ok : EXIT.failure;
+    const explanation = await walk(
+      await MeshView.of(stateDir),
+      asked,
+      typeof from === "string" ? from : null,
+    );
+    out.document(explanation, () => show(explanation, out, cwd));
+    return explanation.verdict.reachesApp ? EXIT.ok : EXIT.failure;
   },
 };
+
+function listOption(value: unknown): readonly string[] {
+  return Array.isArray(value) ? (value as string[]) : [];
+}

@@ -1,0 +1,31 @@
+import type { Explanation, Outcome } from "./contract.ts";
+
+/** One line. Chance (weights, faults) is told as shares. */
+export function verdictOf(outcomes: readonly Outcome[]): Explanation["verdict"] {
+  const reachesApp = outcomes.length > 0 && outcomes.every((o) => o.reachesApp);
+  const certain = new Set(outcomes.map((o) => o.status)).size === 1;
+  const [first] = outcomes;
+  if (first === undefined)
+    return { status: 503, reachesApp: false, text: "503 because the route leads nowhere" };
+  if (reachesApp) {
+    const ways =
+      outcomes.length === 1
+        ? first.because
+        : outcomes.map((o) => `${percent(o.share)} ${o.because}`).join(", ");
+    return { status: 200, reachesApp, text: `200 expected: ${ways}` };
+  }
+  if (outcomes.length === 1) return { status: first.status, reachesApp, text: said(first) };
+  const parts = [...outcomes].sort((a, b) => b.share - a.share).map((o) => `${percent(o.share)} ${said(o)}`);
+  return { status: certain ? first.status : null, reachesApp, text: parts.join("; ") };
+}
+
+function said(o: Outcome): string {
+  if (o.reachesApp) return `200 expected: ${o.because}`;
+  const what = o.status === 0 ? "no answer" : String(o.status);
+  const where = o.place === null ? "" : ` (${o.place.object}, ${o.place.file}:${o.place.line})`;
+  return `${what} because ${o.because}${where}`;
+}
+
+export function percent(share: number): string {
+  return `${Number((share * 100).toFixed(share < 0.01 ? 2 : 1))} %`;
+}

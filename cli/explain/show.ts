@@ -18,7 +18,11 @@ const LABELS: Record<Step["kind"], string> = {
 };
 const LABEL_WIDTH = 10;
 
-export function show({ request, from, steps, destinations, verdict }: Explanation, out: Output, cwd: string): string {
+export function show(
+  { request, from, steps, destinations, verdict }: Explanation,
+  out: Output,
+  cwd: string,
+): string {
   const lines = [out.strong(`${request.method} ${request.url}`)];
   for (const [name, value] of Object.entries(request.headers)) lines.push(`${name}: ${value}`);
   lines.push("", out.strong(from.kind === "outside" ? `at the gateway ${from.pod}` : `leaving ${from.pod}`));
@@ -32,8 +36,7 @@ export function show({ request, from, steps, destinations, verdict }: Explanatio
   }
   const text = hang(verdictText(verdict.text, cwd), out.columns, 0);
   lines.push("", verdict.reachesApp ? out.good(text) : out.bad(text));
-  return lines.join("
-");
+  return lines.join("\n");
 }
 
 function verdictText(text: string, cwd: string): string {

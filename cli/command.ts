@@ -19,6 +19,8 @@ export interface Input {
   readonly args: readonly (string | readonly string[] | undefined)[];
   readonly options: Readonly<Record<string, string | boolean | readonly string[] | undefined>>;
   readonly out: Output;
+  /** The whole command line, without node and script. */
+  readonly argv: readonly string[];
   readonly env: NodeJS.ProcessEnv;
   readonly cwd: string;
   /** The state directory of the mesh chosen by `--mesh`. */

@@ -9,4 +9,5 @@ process.exitCode = await weft(process.argv.slice(2), {
   writeOut: (chunk) => process.stdout.write(chunk),
   writeErr: (chunk) => process.stderr.write(chunk),
   readStdin: () => text(process.stdin),
+  rewrites: process.stderr.isTTY === true,
 });

@@ -13,6 +13,10 @@ export interface Output {
   bad(text: string): string;
   good(text: string): string;
   dim(text: string): string;
+  /** A state of long work, on stderr: rewritten in place on a terminal, else a line. "" ends it. */
+  progress(text: string): void;
+  /** Something that went wrong while the command goes on. */
+  warn(text: string): void;
   /** Width of the terminal; 100 where there is none. */
   readonly columns: number;
 }
@@ -36,7 +40,10 @@ export function createOutput(
   format: Format,
   write: (text: string) => void,
   stream: NodeJS.WriteStream,
+  writeErr: (text: string) => void = () => {},
+  rewrites = false,
 ): Output {
+  let shown = "";
   const style = (kind: "bold" | "red" | "green" | "dim", text: string): string =>
     styleText(kind, text, { stream, validateStream: true }); // honours NO_COLOR, FORCE_COLOR and isTTY
   const document = (value: unknown, text: () => string): void => {
@@ -52,6 +59,14 @@ export function createOutput(
     bad: (text) => style("red", text),
     good: (text) => style("green", text),
     dim: (text) => style("dim", text),
+    progress(text) {
+      if (text === shown) return;
+      const line = rewrites ? text.slice(0, (stream.columns ?? 100) - 1) : text;
+      if (rewrites) writeErr(`\r\x1b[2K${line}`);
+      else if (text !== "") writeErr(`${line}\n`);
+      shown = text;
+    },
+    warn: (text) => writeErr(`${shown !== "" && rewrites ? "\n" : ""}${text}\n`),
     columns: stream.columns ?? 100,
   };
 }

@@ -12,6 +12,8 @@ export interface Terminal {
   writeOut(text: string): void;
   writeErr(text: string): void;
   readStdin(): Promise<string>;
+  /** Standard error is a terminal, where a line can be written again. */
+  readonly rewrites?: boolean;
 }
 
 /** Runs one command line (without `node` and the script) and returns its exit code; never throws, never exits. */
@@ -22,7 +24,7 @@ export async function weft(argv: readonly string[], terminal: Terminal): Promise
     .exitOverride()
     .showHelpAfterError("(--help shows how it is used)")
     .configureOutput({ writeOut: terminal.writeOut, writeErr: terminal.writeErr });
-  for (const command of commands) add(parser, command, terminal, (result) => (code = result));
+  for (const command of commands) add(parser, command, argv, terminal, (result) => (code = result));
   try {
     await parser.parseAsync([...argv], { from: "user" });
     return code;
@@ -39,7 +41,13 @@ export async function weft(argv: readonly string[], terminal: Terminal): Promise
   }
 }
 
-function add(parser: Parser, command: Command, terminal: Terminal, done: (code: number) => number): void {
+function add(
+  parser: Parser,
+  command: Command,
+  argv: readonly string[],
+  terminal: Terminal,
+  done: (code: number) => number,
+): void {
   const sub = parser.command(command.name).description(command.summary);
   for (const arg of command.args) sub.argument(arg.name, arg.help);
   for (const option of command.options) sub.option(option.flags, option.help, option.default);
@@ -58,7 +66,14 @@ function add(parser: Parser, command: Command, terminal: Terminal, done: (code: 
     const input: Input = {
       args: received.slice(0, command.args.length) as Input["args"],
       options,
-      out: createOutput(options["output"] as Format, terminal.writeOut, terminal.stdout),
+      out: createOutput(
+        options["output"] as Format,
+        terminal.writeOut,
+        terminal.stdout,
+        terminal.writeErr,
+        terminal.rewrites === true,
+      ),
+      argv,
       env: terminal.env,
       cwd: terminal.cwd,
       stateDir: stateDir(String(options["mesh"]), terminal.env),

@@ -1,18 +1,20 @@
+import { buildWorld, type Issue, type Loaded, validate as validateWorld } from "#policies/index.ts";
 import type { Command } from "../command.ts";
 import { EXIT } from "../errors.ts";
 import { loadFile, yamlFiles } from "../yaml-files.ts";
 
 export const validate: Command = {
   name: "validate",
-  summary: "Check YAML files without a mesh: every unknown or unsupported field, with file and line",
+  summary: "Check YAML files without a mesh: fields, hosts, conflicts, each with file and line",
   args: [{ name: "<path...>", help: "files or folders" }],
   options: [],
   examples: ["weft validate examples/bookinfo", "weft validate policies.yaml -o json"],
   async run({ args, cwd, out }) {
     const files = (args[0] as readonly string[]).flatMap((path) => yamlFiles(path, cwd));
     const results = files.map((file) => loadFile(file, cwd));
-    const objects = results.reduce((sum, result) => sum + result.objects.length, 0);
-    const issues = results.flatMap((result) => result.issues);
+    const loaded = results.flatMap((result) => result.objects);
+    const objects = loaded.length;
+    const issues = [...results.flatMap((result) => result.issues), ...together(loaded)];
     out.result({ files: files.length, objects, issues }, () => [
       ...issues.map((i) => [
         `${i.file}:${i.line}`,
@@ -25,3 +27,10 @@ export const validate: Command = {
     return issues.some((issue) => issue.level === "error") ? EXIT.failure : EXIT.ok;
   },
 };
+
+/** What the objects say of each other. Pods are not in files, and policies alone name services that stand elsewhere. */
+function together(objects: readonly Loaded[]): Issue[] {
+  const complete = objects.some(({ key }) => key === "/Service");
+  const unknowable = complete ? ["selects-nothing"] : ["selects-nothing", "unknown-host"];
+  return validateWorld(buildWorld(objects)).filter(({ code }) => !unknowable.includes(code));
+}

@@ -42,7 +42,7 @@ export function writeClusters(ir: WorkloadIr, context: WriteContext): Resource[]
   return [
     ...ir.clusters.map((c) => {
       const shared = outbound.get(c, "", () => clusterResource(outboundCluster(c)));
-      return bound === null ? shared : extended(shared, bound, source!);
+      return bound === null ? shared : boundTo.get(shared, source!, () => extended(shared, bound, source!));
     }),
     ...bodies.map(clusterResource),
   ];
@@ -50,6 +50,7 @@ export function writeClusters(ir: WorkloadIr, context: WriteContext): Resource[]
 
 /** Proxies that share a cluster of the IR share its bytes; their own source address is appended. */
 const outbound = new Memo<Resource>();
+const boundTo = new Memo<Resource>();
 
 function clusterResource(body: Json): Resource {
   return resource(ClusterSchema, body.name as string, { alt_stat_name: `${body.name};`, ...body });

@@ -87,12 +87,15 @@ export function encode(schema: DescMessage, json: Json): Uint8Array {
   return toBinary(schema, fromJson(schema, json, { registry }));
 }
 
-/** Fields appended to a serialized message are merged into it (protobuf): the shared bytes are kept once. */
+/**
+ * Fields appended to a serialized message are merged into it (protobuf): the shared bytes are kept once. `key` is
+ * what the fields say.
+ */
 export function extended(base: Resource, fields: Uint8Array, key: string): Resource {
   return {
     typeUrl: base.typeUrl,
     name: base.name,
-    version: createHash("sha256").update(`${base.version}|${key}`).digest("base64url").slice(0, 16),
+    version: `${base.version}.${key}`,
     get bytes() {
       return Buffer.concat([base.bytes, fields]);
     },

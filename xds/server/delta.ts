@@ -110,18 +110,28 @@ export class DeltaStream {
     const removeNow = removals || type === TYPE.listener;
     const resources = [];
     const removed: string[] = [];
+    let later = false;
     for (const name of desired) {
       const resource = resolve(set, type, name);
       const had = watch.sent.get(name);
       const vanished = had !== undefined && set.get(type)?.has(name) !== true;
-      if (vanished && !removeNow && had.version !== resource?.version) continue;
+      if (vanished && !removeNow && had.version !== resource?.version) {
+        later = true;
+        continue;
+      }
       if (resource === undefined) {
         if (had !== undefined || !watch.sent.has(name)) removed.push(name);
       } else if (had?.version !== resource.version || watch.again.has(name)) resources.push(resource);
     }
     if (removeNow) for (const name of watch.sent.keys()) if (!desired.has(name)) removed.push(name);
-    if (removeNow) watch.upToDate = set.get(type) ?? NONE;
-    if (resources.length === 0 && removed.length === 0 && !watch.mustReply) return undefined;
+    const done = (): void => {
+      // Whatever was sent is desired, and all of it is as it should be.
+      if (removeNow || (!later && watch.sent.size === desired.size)) watch.upToDate = set.get(type) ?? NONE;
+    };
+    if (resources.length === 0 && removed.length === 0 && !watch.mustReply) {
+      done();
+      return undefined;
+    }
     if (type === TYPE.cluster) {
       endpointsAgain(
         this.#watches,
@@ -133,6 +143,7 @@ export class DeltaStream {
       if (desired.has(name)) watch.put(name, undefined);
       else watch.drop(name);
     }
+    done();
     watch.again.clear();
     watch.mustReply = false;
     watch.nonce = this.#nonce();

@@ -24,6 +24,7 @@ import { TlsInspectorSchema } from "#xds/gen/envoy/extensions/filters/listener/t
 import { HttpConnectionManagerSchema } from "#xds/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js";
 import { RBACSchema as NetworkRbacSchema } from "#xds/gen/envoy/extensions/filters/network/rbac/v3/rbac_pb.js";
 import { TcpProxySchema } from "#xds/gen/envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy_pb.js";
+import { UriTemplateMatchConfigSchema } from "#xds/gen/envoy/extensions/path/match/uri_template/v3/uri_template_match_pb.js";
 import { UuidRequestIdConfigSchema } from "#xds/gen/envoy/extensions/request_id/uuid/v3/uuid_pb.js";
 import { PreviousHostsPredicateSchema } from "#xds/gen/envoy/extensions/retry/host/previous_hosts/v3/previous_hosts_pb.js";
 import { PreviousPrioritiesConfigSchema } from "#xds/gen/envoy/extensions/retry/priority/previous_priorities/v3/previous_priorities_config_pb.js";
@@ -55,6 +56,7 @@ export const registry = createRegistry(
   NetworkRbacSchema,
   TcpProxySchema,
   UuidRequestIdConfigSchema,
+  UriTemplateMatchConfigSchema,
   PreviousHostsPredicateSchema,
   PreviousPrioritiesConfigSchema,
   RawBufferSchema,

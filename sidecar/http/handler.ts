@@ -11,7 +11,7 @@ import type { RequestHead } from "../http1/request-head.ts";
 import type { ResponseHead } from "../http1/response-head.ts";
 import { HeadEdits } from "../http1/write-head.ts";
 import type { Accepted } from "../inbound.ts";
-import { acceptedPath } from "../path/accepted.ts";
+import { acceptedPath, redirectsEscapedSlashes } from "../path/accepted.ts";
 import { pickCluster } from "../route/action.ts";
 import type {
   ConnectionFacts,
@@ -91,6 +91,12 @@ export class HttpHandler implements ExchangeHandler {
     const path = acceptedPath(request.path, config);
     if (path === null) {
       exchange.respond(400, "path_normalization_failed", "", true);
+      return;
+    }
+    if (redirectsEscapedSlashes(request.path, config)) {
+      exchange.responseEdits = new HeadEdits();
+      exchange.responseEdits.add("location", path);
+      exchange.respond(307, "path_normalization_redirect");
       return;
     }
     request.path = path;

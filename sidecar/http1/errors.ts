@@ -68,6 +68,11 @@ export function failureOf(verdict: Verdict): Failure {
 
 const REASONS: Readonly<Record<number, string>> = {
   200: "OK",
+  301: "Moved Permanently",
+  302: "Found",
+  303: "See Other",
+  307: "Temporary Redirect",
+  308: "Permanent Redirect",
   400: "Bad Request",
   401: "Unauthorized",
   403: "Forbidden",

@@ -9,6 +9,8 @@ import { KNOWN_METHODS, parseStrictly } from "./cases/llhttp.ts";
 import { mutated, place, REQUESTS } from "./cases/mutate.ts";
 import { type Run, runCodec, runResponse } from "./cases/run.ts";
 
+/** Seconds alone, but the machine may be busy. */
+const TIMEOUT_MS = 180_000;
 const RUNS = Number(process.env["WEFT_FUZZ_RUNS"] ?? 20_000);
 const SEED = Number(process.env["WEFT_FUZZ_SEED"] ?? 20_261_125);
 
@@ -63,7 +65,7 @@ function expectReread(out: string, type: "request" | "response", start: readonly
   if (JSON.stringify(parsed) !== JSON.stringify(meant)) expect(parsed, JSON.stringify(out)).toEqual(meant);
 }
 
-test("split invariance, and a strict second opinion on what goes in and out", () => {
+test("split invariance, and a strict second opinion on what goes in and out", { timeout: TIMEOUT_MS }, () => {
   let taken = 0;
   let refused = 0;
   fc.assert(
@@ -92,7 +94,9 @@ test("split invariance, and a strict second opinion on what goes in and out", ()
   expect(refused).toBeGreaterThan(RUNS / 5);
 });
 
-test("answers of an upstream: split invariance, and the second opinion on what goes down", () => {
+test("answers of an upstream: split invariance, and the second opinion on what goes down", {
+  timeout: TIMEOUT_MS,
+}, () => {
   let taken = 0;
   let refused = 0;
   fc.assert(

@@ -6,11 +6,18 @@ const ESCAPED_SLASH = /%(2f|5c)/i;
 
 /** Null: the request is answered 400. */
 export function acceptedPath(path: string, config: HttpConfig): string | null {
-  if (config.pathWithEscapedSlashes === "REJECT_REQUEST") {
-    const mark = path.indexOf("?");
-    if (ESCAPED_SLASH.test(mark === -1 ? path : path.slice(0, mark))) return null;
-  }
+  if (config.pathWithEscapedSlashes === "REJECT_REQUEST" && hasEscapedSlash(path)) return null;
   return normalizePath(path, pathMode(config));
+}
+
+/** The client is to ask again for the path that was made of its own, so that it and we mean the same one. */
+export function redirectsEscapedSlashes(path: string, config: HttpConfig): boolean {
+  return config.pathWithEscapedSlashes === "UNESCAPE_AND_REDIRECT" && hasEscapedSlash(path);
+}
+
+function hasEscapedSlash(path: string): boolean {
+  const mark = path.indexOf("?");
+  return ESCAPED_SLASH.test(mark === -1 ? path : path.slice(0, mark));
 }
 
 function pathMode(config: HttpConfig): PathMode {

@@ -24,7 +24,7 @@ afterAll(async () => {
   backend.close();
 });
 
-test("requests answered = requests at the backend", async () => {
+test("requests answered = requests at the backend", { timeout: 120_000 }, async () => {
   let forwarded = 0;
   await fc.assert(
     fc.asyncProperty(mutated(REQUESTS), place, async (bytes, where) => {

@@ -52,6 +52,7 @@ const MODES = {
   BASE: { normalizePath: true },
   MERGE_SLASHES: { normalizePath: true, mergeSlashes: true },
   DECODE_AND_MERGE_SLASHES: { normalizePath: true, mergeSlashes: true, pathWithEscapedSlashesAction: 4 },
+  REDIRECT: { normalizePath: true, pathWithEscapedSlashesAction: 3 },
   REJECT: { normalizePath: true, pathWithEscapedSlashesAction: 2 },
 } as const;
 
@@ -117,6 +118,16 @@ test("102: REJECT_REQUEST", async () => {
   plane = await startPlane({ backendPort: backend.port, manager: MODES.REJECT });
   expect(await pathOf("/a%2fb")).toBe("400");
   expect(await pathOf("/a%5Cb")).toBe("400");
+  expect(await pathOf("/a?b=%2f")).toBe("/a?b=%2f");
+});
+
+test("102: UNESCAPE_AND_REDIRECT", async () => {
+  plane = await startPlane({ backendPort: backend.port, manager: MODES.REDIRECT });
+  const { answers } = await talk(plane.port, [Buffer.from(get("/%2f%2Fb.test/..%5ca?b=%2f"))]);
+  expect(answers.map(({ status, fields }) => [status, fields])).toEqual([
+    [307, expect.stringMatching(/^location: \/a\?b=%2f\r$/m)],
+  ]);
+  expect(backend.bytes).toBe("");
   expect(await pathOf("/a?b=%2f")).toBe("/a?b=%2f");
 });
 

@@ -19,12 +19,12 @@ export function runCodec(message: Buffer, cuts: readonly number[]): Run {
   const head = new RequestHead();
   const body = new BodyReader();
   let inHead = true;
-  let known = 0;
-  let bytes: Buffer = Buffer.alloc(0);
+  // The codec lowers names where they stand: what was read stays read, as in a connection's buffer.
+  const all = Buffer.from(message);
+  let from = 0;
   let text = "";
   for (const cut of cuts) {
-    bytes = Buffer.concat([bytes, message.subarray(known, cut)]);
-    known = cut;
+    const bytes = all.subarray(from, cut);
     let at = 0;
     for (;;) {
       if (inHead) {
@@ -56,9 +56,9 @@ export function runCodec(message: Buffer, cuts: readonly number[]): Run {
       head.reset(0);
       inHead = true;
     }
-    bytes = bytes.subarray(at);
+    from += at;
   }
-  if (!inHead || bytes.length > 0) statuses.push(0);
+  if (!inHead || from < all.length) statuses.push(0);
   return { statuses, out };
 }
 
@@ -68,13 +68,13 @@ export function runResponse(message: Buffer, cuts: readonly number[], method: st
   const head = new ResponseHead();
   const body = new BodyReader();
   head.reset(0);
-  let known = 0;
-  let bytes: Buffer = Buffer.alloc(0);
+  // The codec lowers names where they stand: what was read stays read, as in a connection's buffer.
+  const all = Buffer.from(message);
+  let from = 0;
   let text = "";
   let inHead = true;
   for (const cut of cuts) {
-    bytes = Buffer.concat([bytes, message.subarray(known, cut)]);
-    known = cut;
+    const bytes = all.subarray(from, cut);
     let at = 0;
     while (inHead) {
       const verdict = head.parse(bytes, method);
@@ -97,7 +97,7 @@ export function runResponse(message: Buffer, cuts: readonly number[], method: st
       text += bytes.toString("latin1", body.dataStart, body.dataEnd);
     }
     if (body.done) return { statuses, out: [text] };
-    bytes = bytes.subarray(at);
+    from += at;
   }
   if (!inHead && body.untilClose) return { statuses, out: [text] };
   return { statuses: [...(inHead ? statuses : statuses.slice(0, -1)), 0], out: [] };

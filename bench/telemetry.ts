@@ -42,7 +42,12 @@ function microseconds(headers: string, percent: number, logs: readonly AccessLog
   request.parse(bytes);
   const buffer = new AccessLogBuffer((_text, done) => done());
   const sinks = { of: () => buffer } as unknown as LogSinks;
-  const metrics = new RequestMetrics(new MetricRegistry(), UNKNOWN_PEER, () => "");
+  const metrics = new RequestMetrics(
+    new MetricRegistry(),
+    UNKNOWN_PEER,
+    () => "",
+    () => ({}) as Snapshot,
+  );
   const telemetry = new Telemetry(metrics, new SpanBuffer(() => {}), sinks);
   const config = {
     generateRequestId: true,

@@ -1,5 +1,5 @@
 import { parseSpiffeId, serviceAccountOf } from "#certs/spiffe.ts";
-import type { Metadata } from "../snapshot.ts";
+import type { Metadata, Snapshot } from "../snapshot.ts";
 
 /** A workload as metric labels name it; "" = unknown. */
 export interface Peer {
@@ -62,4 +62,27 @@ export function peerOfPrincipal(principal: string): Peer {
   const id = principal === "" ? null : parseSpiffeId(principal);
   if (id === null || "error" in id) return UNKNOWN_PEER;
   return { ...UNKNOWN_PEER, namespace: serviceAccountOf(id)?.namespace ?? "" };
+}
+
+/** Istio's workload discovery without another protocol: endpoints carry their workload, callers have their addresses. */
+export class WorkloadsByAddress {
+  #snapshot: Snapshot | null = null;
+  #byAddress = new Map<string, Metadata>();
+
+  /** `proven` is what the caller's identity says: an address is believed only where it does not contradict that. */
+  find(snapshot: Snapshot, address: string, proven: Peer): Peer {
+    if (snapshot !== this.#snapshot) this.#index(snapshot);
+    const metadata = this.#byAddress.get(address);
+    const peer = metadata === undefined ? UNKNOWN_PEER : peerOfEndpoint(metadata);
+    return peer.workload !== "" && (proven.namespace === "" || proven.namespace === peer.namespace)
+      ? peer
+      : proven;
+  }
+
+  #index(snapshot: Snapshot): void {
+    this.#snapshot = snapshot;
+    this.#byAddress = new Map();
+    for (const { hosts } of snapshot.clusters.values())
+      for (const { address, metadata } of hosts) if (address !== "") this.#byAddress.set(address, metadata);
+  }
 }

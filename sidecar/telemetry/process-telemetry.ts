@@ -40,7 +40,7 @@ export class ProcessTelemetry {
       connect: (cluster) => connectCollector(snapshot().clusters.get(cluster), secret(), trustDomain),
       log,
     });
-    const metrics = new RequestMetrics(this.registry, peerOfNode(node.metadata), options.identity);
+    const metrics = new RequestMetrics(this.registry, peerOfNode(node.metadata), options.identity, snapshot);
     this.http = new Telemetry(metrics, this.#spans.buffer, this.#sinks);
     this.tcp = new TcpTelemetry(metrics, this.#sinks);
   }

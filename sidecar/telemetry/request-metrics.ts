@@ -2,10 +2,10 @@
 /** Which series a request counts in. Looked up by object identity; labels are joined once per peer, not per request. */
 import { chooseTransport } from "../cluster/balancer.ts";
 import type { Accepted } from "../inbound.ts";
-import type { Cluster, Host, Metadata } from "../snapshot.ts";
+import type { Cluster, Host, Metadata, Snapshot } from "../snapshot.ts";
 import { HttpSeries, type Subject, TcpSeries } from "./istio-metrics.ts";
 import type { MetricRegistry } from "./metrics.ts";
-import { type Peer, peerOfEndpoint, peerOfPrincipal, UNKNOWN_PEER } from "./peer.ts";
+import { type Peer, peerOfEndpoint, peerOfPrincipal, UNKNOWN_PEER, WorkloadsByAddress } from "./peer.ts";
 
 /** Everything that a label is made of; where one is another object, the series is looked for anew. */
 interface Entry {
@@ -18,6 +18,7 @@ interface Entry {
 const NO_METADATA: Metadata = {};
 /** Our own SPIFFE id, or "". */
 type OwnIdentity = () => string;
+type CurrentSnapshot = () => Snapshot;
 
 export class RequestMetrics {
   readonly #registry: MetricRegistry;
@@ -28,12 +29,15 @@ export class RequestMetrics {
   readonly #byCluster = new WeakMap<Cluster, Entry>(); // cold: once per process
   readonly #http = new Map<string, HttpSeries>(); // cold: once per process
   readonly #tcp = new Map<string, TcpSeries>(); // cold: once per process
+  readonly #snapshot: CurrentSnapshot;
+  readonly #workloads = new WorkloadsByAddress();
   #lost: Entry | null = null;
 
-  constructor(registry: MetricRegistry, self: Peer, principal: OwnIdentity) {
+  constructor(registry: MetricRegistry, self: Peer, principal: OwnIdentity, snapshot: CurrentSnapshot) {
     this.#registry = registry;
     this.#self = self;
     this.#principal = principal;
+    this.#snapshot = snapshot;
   }
 
   http(accepted: Accepted, cluster: Cluster | null, host: Host | null): HttpSeries {
@@ -93,7 +97,11 @@ export class RequestMetrics {
     const service = cluster?.istio.services[0];
     return {
       reporter: "destination",
-      source: peerOfPrincipal(principal),
+      source: this.#workloads.find(
+        this.#snapshot(),
+        accepted.facts.sourceAddress,
+        peerOfPrincipal(principal),
+      ),
       sourcePrincipal: principal,
       destination: this.#self,
       destinationPrincipal: principal === "" ? "" : this.#principal(),

@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
+import type { Snapshot } from "../snapshot.ts";
 import { HttpSeries } from "./istio-metrics.ts";
 import { MetricRegistry } from "./metrics.ts";
-import { peerOfEndpoint, peerOfNode } from "./peer.ts";
+import { peerOfEndpoint, peerOfNode, peerOfPrincipal, WorkloadsByAddress } from "./peer.ts";
 import {
   isMarkedSampled,
   newRequestId,
@@ -127,4 +128,19 @@ test("the sample point of an id is the same everywhere, and random without one",
   expect(samplePoint("00002710-0000-4000-8000-000000000000")).toBe(0);
   const points = Array.from({ length: 100 }, () => samplePoint("not hex"));
   expect(new Set(points).size).toBeGreaterThan(50);
+});
+
+test("a caller's workload is known by its address, unless its identity says otherwise", () => {
+  const host = { address: "10.0.0.7", metadata: { istio: { workload: "web-v1;shop;web;v1;Kubernetes" } } };
+  const snapshot = { clusters: new Map([["c", { hosts: [host] }]]) } as unknown as Snapshot;
+  const find = (address: string, principal: string) =>
+    new WorkloadsByAddress().find(snapshot, address, peerOfPrincipal(principal));
+  const shop = "spiffe://cluster.local/ns/shop/sa/web";
+  expect(find("10.0.0.7", shop)).toMatchObject({ workload: "web-v1", namespace: "shop" });
+  expect(find("10.0.0.7", "")).toMatchObject({ workload: "web-v1" });
+  expect(find("10.0.0.8", shop)).toMatchObject({ workload: "", namespace: "shop" });
+  expect(find("10.0.0.7", "spiffe://cluster.local/ns/other/sa/x")).toMatchObject({
+    workload: "",
+    namespace: "other",
+  });
 });

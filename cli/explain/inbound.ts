@@ -69,7 +69,7 @@ export async function land(view: MeshView, arrival: Arrival): Promise<Landing> {
     const because =
       listener === null
         ? `nothing listens at port ${port} of ${pod}`
-        : `${pod} takes mutual TLS only (${mode}), but ${caller.pod} sends ${how}`;
+        : `the destination takes mutual TLS only (${mode}), but ${caller.pod} sends ${how}`;
     const place = listener === null ? null : policy;
     const dr = placeIn(arrival.cluster.istio.config, sourceIn(arrival.cluster.metadata));
     steps.push({

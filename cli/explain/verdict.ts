@@ -16,6 +16,7 @@ export function verdictOf(outcomes: readonly Outcome[]): Explanation["verdict"] 
   }
   if (outcomes.length === 1) return { status: first.status, reachesApp, text: said(first) };
   const parts = [...outcomes].sort((a, b) => b.share - a.share).map((o) => `${percent(o.share)} ${said(o)}`);
+  if (certain) parts[0] = `${parts.length} ways to the same ${first.status}: ${parts[0]}`;
   return { status: certain ? first.status : null, reachesApp, text: parts.join("; ") };
 }
 

@@ -183,6 +183,13 @@ export class Mesh {
 
   /** `weft ARGS` on this mesh; its standard output. A non-zero exit is an error with what it said. */
   async weft(...args: string[]): Promise<string> {
+    const { code, out, err } = await this.cli(...args);
+    if (code !== 0) throw new Error(`weft ${args.join(" ")} ended with ${code}: ${err}`);
+    return out;
+  }
+
+  /** `weft ARGS` on this mesh, whatever becomes of it. */
+  async cli(...args: string[]): Promise<{ code: number; out: string; err: string }> {
     let out = "";
     let err = "";
     const code = await weft(args, {
@@ -193,8 +200,7 @@ export class Mesh {
       writeErr: (text) => (err += text),
       readStdin: () => Promise.resolve(""),
     });
-    if (code !== 0) throw new Error(`weft ${args.join(" ")} ended with ${code}: ${err}`);
-    return out;
+    return { code, out, err };
   }
 
   /** `weft apply -f` of a file or of YAML text, then waits until every proxy acknowledged. */

@@ -1,0 +1,111 @@
+/** The windows on a running mesh. What `weft explain` says is what the mesh does: each question is also asked for real. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Explanation } from "#cli/explain/contract.ts";
+import { type Mesh, startMesh } from "#test/harness/mesh.ts";
+import { noNamespaces } from "#test/harness/namespaces.ts";
+
+const root = join(import.meta.dirname, "../..");
+let mesh: Mesh;
+beforeAll(async () => {
+  mesh = await startMesh({
+    dataPlane: "weft",
+    mode: noNamespaces() === "" ? "transparent" : "explicit",
+    from: join(root, "examples/bookinfo"),
+  });
+  await mesh.apply(readFileSync(join(import.meta.dirname, "cli/rules.yaml"), "utf8"));
+}, 90_000);
+afterAll(() => mesh?.stop());
+
+async function explain(...args: string[]): Promise<{ code: number; said: Explanation }> {
+  const { code, out, err } = await mesh.cli("explain", ...args, "-o", "json");
+  if (out === "") throw new Error(err);
+  return { code, said: JSON.parse(out) };
+}
+
+/** The status that a program in the pod gets, as its environment says to reach services. */
+async function ask(workload: string, args: readonly string[]): Promise<number> {
+  const script =
+    'if [ "$HTTP_PROXY" ]; then set -- --proxy "$HTTP_PROXY" "$@"; fi; exec curl -s -o /dev/null -w "%{http_code}" "$@"';
+  const { stdout } = await mesh.exec(mesh.pod(workload).name, ["sh", "-c", script, "sh", ...args]);
+  return Number(stdout);
+}
+
+const question = (
+  status: number,
+  title: string,
+  from: string,
+  method: string,
+  url: string,
+  ...headers: string[]
+) => ({ status, title, from, method, url, headers }) as const;
+
+describe("explain says what the mesh answers", () => {
+  test.each([
+    question(200, "allowed", "productpage", "GET", "http://details:9080/details/0"),
+    question(200, "a rewritten path", "productpage", "GET", "http://details.default:9080/alias/0"),
+    question(403, "wrong method", "productpage", "POST", "http://details:9080/details/0"),
+    question(403, "wrong caller", "productpage", "GET", "http://ratings:9080/ratings/0"),
+    question(403, "a DENY path", "productpage", "GET", "http://details:9080/details/secret"),
+    question(403, "a DENY header", "productpage", "GET", "http://details:9080/details/0", "x-bad: yes"),
+    question(404, "no route", "productpage", "GET", "http://details:9080/other"),
+    question(418, "an injected fault", "productpage", "GET", "http://details:9080/abort"),
+    question(451, "a direct response", "productpage", "GET", "http://details:9080/direct"),
+    question(308, "a redirect", "productpage", "GET", "http://details:9080/moved"),
+    question(503, "an unknown subset", "productpage", "GET", "http://details:9080/nowhere"),
+    question(503, "plaintext to STRICT", "productpage", "GET", "http://reviews:9080/reviews/0"),
+  ])("$status $title", async ({ status, from, method, url, headers }) => {
+    const fields = headers.flatMap((field) => ["-H", field]);
+    const real = await ask(`${from}-v1`, ["-X", method, url, ...fields]);
+    const { code, said } = await explain("--from", from, method, url, ...fields);
+    expect({ real, explained: said.verdict.status }).toEqual({ real: status, explained: status });
+    expect(code).toBe(status === 200 ? 0 : 1);
+    expect(said.verdict.reachesApp).toBe(status === 200);
+  });
+
+  test.each([
+    [200, "/productpage"],
+    [404, "/nothing"],
+  ])("%i %s at the gateway", async (status, path) => {
+    const real = await fetch(`${mesh.gateway}${path}`);
+    const { said } = await explain("GET", `${mesh.gateway}${path}`);
+    expect([real.status, said.verdict.status]).toEqual([status, status]);
+  });
+});
+
+test("a denial names the policy, its file and line, and the clause that failed", async () => {
+  const { said } = await explain("--from", "productpage", "http://ratings:9080/ratings/0");
+  const file = join(mesh.dir, "policies/authorization.yaml");
+  const line =
+    readFileSync(file, "utf8")
+      .split("\n")
+      .findIndex(
+        (l, i, all) => l.includes("- from:") && all.slice(i - 9, i).some((b) => b.includes("app: ratings")),
+      ) + 1;
+  expect(said.outcomes).toMatchObject([
+    { status: 403, place: { object: "AuthorizationPolicy default/ratings", file, line } },
+  ]);
+  expect(said.verdict.text).toContain(
+    "wants principal cluster.local/ns/default/sa/bookinfo-reviews, but the caller is cluster.local/ns/default/sa/bookinfo-productpage",
+  );
+  expect(said.verdict.text).toContain(`${file}:${line}`);
+});
+
+test("plaintext to STRICT names the PeerAuthentication and the DestinationRule", async () => {
+  const { out } = await mesh.cli("explain", "--from", "productpage", "http://reviews:9080/reviews/0");
+  expect(out).toMatch(/PeerAuthentication default\/default .*mtls\.yaml:8/);
+  expect(out).toMatch(/DestinationRule default\/reviews/);
+  expect(out.trimEnd().split("\n\n").at(-1)).toMatch(/^503 because/);
+});
+
+test("who asks must be one workload that exists", async () => {
+  const several = await mesh.cli("explain", "--from", "reviews", "http://details:9080/");
+  expect(several).toMatchObject({
+    code: 1,
+    err: expect.stringMatching(/reviews-v1.*reviews-v2.*reviews-v3/),
+  });
+  const none = await mesh.cli("explain", "--from", "nobody", "http://details:9080/");
+  expect(none).toMatchObject({ code: 1, err: expect.stringContaining("productpage-v1") });
+  expect((await mesh.cli("explain", "http://reviews:9080/")).code).toBe(2);
+});

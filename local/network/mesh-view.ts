@@ -7,13 +7,18 @@ import type { MeshNetwork, PodNetwork } from "./network.ts";
 import { podFiles, updateHosts } from "./pod-files.ts";
 import { type ServicePort, serviceRules } from "./rules.ts";
 
-/** What pods see of their mesh in transparent mode: names, and, for those without a sidecar, the addresses of Services. */
+/**
+ * What pods see of their mesh in transparent mode: names, and the addresses of Services, which also work where no sidecar
+ * knows them: for pods without one, and for what a sidecar passes through.
+ */
 export class MeshView {
   readonly #network: MeshNetwork;
   readonly #stateDir: string;
   readonly #sidecars: boolean;
   readonly #log: Logger;
   #rules = "";
+  #wanted: readonly string[] | null = null;
+  #writing = false;
 
   constructor(network: MeshNetwork, stateDir: string, sidecars: boolean, log: Logger) {
     this.#network = network;
@@ -33,13 +38,27 @@ export class MeshView {
   /** After a change of Services, pods or their readiness. */
   update(names: Names): void {
     for (const pod of names.pods) updateHosts(this.#dir(pod), pod, names);
-    const rules = names.pods.every((pod) => this.#hasSidecar(pod)) ? [] : serviceRules(servicePorts(names));
+    const rules = serviceRules(servicePorts(names));
     const text = rules.join("\n");
     if (text === this.#rules) return;
     this.#rules = text;
-    this.#network
-      .services(rules)
-      .catch((error: unknown) => this.#log.error("pods without a sidecar may not reach services", { error }));
+    this.#wanted = rules;
+    if (!this.#writing) void this.#write();
+  }
+
+  /** One at a time, and of many changes in a row the last. */
+  async #write(): Promise<void> {
+    this.#writing = true;
+    while (this.#wanted !== null) {
+      const rules = this.#wanted;
+      this.#wanted = null;
+      try {
+        await this.#network.services(rules);
+      } catch (error) {
+        this.#log.error("addresses of Services do not work past the proxies", { error });
+      }
+    }
+    this.#writing = false;
   }
 
   #hasSidecar(pod: PodFacts): boolean {

@@ -108,7 +108,7 @@ export class MeshNetwork {
     if (!this.#closing) await this.#ask({ kind: "outside", processes });
   }
 
-  /** For pods without a sidecar. */
+  /** Rules for the addresses of Services. */
   async services(rules: readonly string[]): Promise<void> {
     if (!this.#closing) await this.#ask({ kind: "services", rules });
   }

@@ -39,7 +39,7 @@ export function meshLinks(): string {
 
 /**
  * Of the mesh's namespace: TCP to addresses outside of the mesh, and to the host, goes to `egressPort`. `services` are
- * the rules for pods without a sidecar, who need someone to know virtual addresses.
+ * those of serviceRules.
  */
 export function meshRules(egressPort: number, services: readonly string[]): string {
   return nat(

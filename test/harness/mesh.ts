@@ -20,7 +20,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { vi } from "vitest";
 import { weft } from "#cli/run.ts";
-import type { StatusAnswer } from "#control-plane/admin/contract.ts";
+import type { ObjectsAnswer, StatusAnswer } from "#control-plane/admin/contract.ts";
+import { Door } from "./door.ts";
 import { findEnvoy } from "./envoy.ts";
 
 export type DataPlane = "weft" | "envoy";
@@ -55,7 +56,10 @@ interface PlatformItem {
     readonly annotations?: Readonly<Record<string, string>>;
     readonly ownerReferences?: readonly { readonly name: string }[];
   };
-  readonly spec?: { readonly parentRef?: { readonly name: string; readonly namespace: string } };
+  readonly spec?: {
+    readonly parentRef?: { readonly name: string; readonly namespace: string };
+    readonly containers?: readonly { readonly ports: readonly { readonly containerPort: number }[] }[];
+  };
   readonly status: {
     readonly podIP: string;
     readonly conditions: readonly { readonly type: string; readonly status: string }[];
@@ -79,6 +83,7 @@ export class Mesh {
   /** "http://127.0.0.1:PORT", the LoadBalancer port of the gateway. */
   readonly gateway: string;
   readonly #home: string;
+  readonly #doors = new Map<string, Promise<Door>>();
   readonly #up: ChildProcess;
 
   constructor(options: MeshOptions, home: string, up: ChildProcess, stateDir: string, port: number) {
@@ -113,16 +118,44 @@ export class Mesh {
     return pod;
   }
 
-  /** Explicit mode: the address at which a pod's app, and whoever calls from there, reaches a Service through the pod's proxy. */
-  addressOf(service: string, from: string): string {
+  /** An address at which the test process reaches a Service as a pod's app does: through that pod's proxy. */
+  async addressOf(service: string, from: string): Promise<string> {
     const items = this.#platform();
-    const pod = items.find((item) => item.kind === "Pod" && item.metadata.name === this.pod(from).name);
+    const { name, namespace } = this.pod(from);
+    const pod = items.find((item) => item.kind === "Pod" && item.metadata.name === name);
     const ip = items.find(
-      ({ spec }) => spec?.parentRef?.name === service && spec.parentRef.namespace === pod?.metadata.namespace,
-    );
-    const prefix = pod?.metadata.annotations?.["weft.dev/service-prefix"];
-    if (ip === undefined || prefix === undefined) throw new Error(`${from} has no address of ${service}`);
-    return `${prefix}.${ip.metadata.name.split(".").slice(2).join(".")}`;
+      ({ spec }) => spec?.parentRef?.name === service && spec.parentRef.namespace === namespace,
+    )?.metadata.name;
+    if (ip === undefined) throw new Error(`${from} has no address of ${service}`);
+    if (this.mode === "transparent")
+      return (await this.#door(name)).to(ip, await this.#portsOf(service, namespace));
+    return `${pod?.metadata.annotations?.["weft.dev/service-prefix"]}.${ip.split(".").slice(2).join(".")}`;
+  }
+
+  /** An address at which the test process reaches a pod's app past its proxy. */
+  async appAddress(workload: string): Promise<string> {
+    const { name, appIp } = this.pod(workload);
+    if (this.mode === "explicit") return appIp;
+    const pod = this.#platform().find((item) => item.kind === "Pod" && item.metadata.name === name);
+    const ports = pod?.spec?.containers?.flatMap((c) => c.ports.map((p) => p.containerPort)) ?? [];
+    return (await this.#door(name)).to(appIp, ports); // a pod's call to itself is not intercepted
+  }
+
+  #door(pod: string): Promise<Door> {
+    let door = this.#doors.get(pod);
+    if (door === undefined) {
+      door = Door.open(enter(this.#appOf(pod).pid), join(this.#home, `door-${this.#doors.size}`));
+      this.#doors.set(pod, door);
+    }
+    return door;
+  }
+
+  async #portsOf(service: string, namespace: string): Promise<number[]> {
+    const query = new URLSearchParams({ kind: "Service", name: service, namespace });
+    const answer = await this.admin("control-plane", `/objects?${query}`);
+    const { objects } = JSON.parse(answer ?? "null") as ObjectsAnswer;
+    const spec = objects[0]?.object["spec"] as { ports: { port: number }[] };
+    return spec.ports.map(({ port }) => port);
   }
 
   #platform(): PlatformItem[] {
@@ -166,9 +199,14 @@ export class Mesh {
 
   /** Runs a program as the pod's app runs: its environment, in transparent mode its namespaces. */
   exec(pod: string, command: readonly string[]): Promise<Finished> {
+    const app = this.#appOf(pod);
+    return run([...enter(app.pid), ...command], app.env);
+  }
+
+  #appOf(pod: string): { pid: number; env: Record<string, string> } {
     const app = this.#processes().find(({ env }) => env["HOSTNAME"] === pod && env["POD_IP"] !== undefined);
     if (app === undefined) throw new Error(`the app of ${pod} does not run`);
-    return run([...enter(app.pid), ...command], app.env);
+    return app;
   }
 
   /** Runs a program outside of every pod, where pods can be reached: as a kubelet or a host of the cluster would. */
@@ -269,6 +307,7 @@ export class Mesh {
   }
 
   async stop(): Promise<void> {
+    for (const door of this.#doors.values()) (await door).close();
     if (this.#up.exitCode === null && this.#up.signalCode === null) {
       this.#up.kill("SIGTERM");
       await once(this.#up, "exit");

@@ -2,6 +2,7 @@ import type { EndpointIr } from "#ir/cluster.ts";
 import { Memo } from "#lib/memo.ts";
 import type { KindKey } from "./kinds.ts";
 import type { Loaded } from "./load.ts";
+import { resolveMtls } from "./peer-authentication/resolve.ts";
 import {
   DEFAULT_MESH,
   type MeshSettings,
@@ -44,6 +45,7 @@ export function buildWorld(
     before?.workloads,
   );
   const members = new Members(workloads);
+  const refuses = refusesMtls({ mesh, objects });
   const vips = new Map(
     objectsOf(all, "networking.k8s.io/IPAddress").map((ip) => [
       `${ip.spec.parentRef.namespace ?? "default"}/${ip.spec.parentRef.name}`,
@@ -61,7 +63,7 @@ export function buildWorld(
     const lists = new Map<number, readonly EndpointIr[]>();
     const identities: Record<number, string[]> = {};
     for (const port of service.ports) {
-      const found = service.inline[port.number] ?? endpointsOf(service, port, members, own, mesh);
+      const found = service.inline[port.number] ?? endpointsOf(service, port, members, own, mesh, refuses);
       lists.set(port.number, same(found, last?.get(port.number)));
       identities[port.number] = [...new Set(found.flatMap((e) => e.workload?.identity ?? []))].sort();
     }
@@ -222,6 +224,7 @@ function endpointsOf(
   members: Members,
   slices: readonly Slice[],
   mesh: MeshSettings,
+  refuses: RefusesMtls,
 ): EndpointIr[] {
   const found: EndpointIr[] = [];
   const taken = new Set<string>();
@@ -233,7 +236,7 @@ function endpointsOf(
   };
   for (const w of members.of(service.namespace, service.selector)) {
     const target = targetPortOf(port, w);
-    if (target !== null) add(podEndpoint(w, target, mesh));
+    if (target !== null) add(podEndpoint(w, target, mesh, refuses));
   }
   for (const slice of slices) {
     const target = (slice.spec.ports ?? []).find((q) => (q.name ?? "") === port.name)?.port ?? null;
@@ -243,20 +246,31 @@ function endpointsOf(
         const ready = e.conditions?.ready ?? true;
         const pod = members.at(service.namespace, address);
         if (pod === undefined) add(plainEndpoint(slice, address, target, ready));
-        else add({ ...podEndpoint(pod, target, mesh), ready });
+        else add({ ...podEndpoint(pod, target, mesh, refuses), ready });
       }
   }
   return found;
 }
 
+type RefusesMtls = (workload: Workload, port: number) => boolean;
+/** Where PeerAuthentication says DISABLE clients must know: their proxies would offer TLS to a port that takes none. */
+function refusesMtls(world: Pick<PolicyWorld, "mesh" | "objects">): RefusesMtls {
+  const disabled = objectsOf(world, "security.istio.io/PeerAuthentication").some(({ spec }) =>
+    [spec.mtls, ...Object.values(spec.portLevelMtls ?? {})].some((m) => m?.mode === "DISABLE"),
+  );
+  if (!disabled) return () => false; // the common case costs nothing per endpoint
+  return (workload, port) => resolveMtls(world, workload, port) === "DISABLE";
+}
+
 const podEndpoints = new Memo<EndpointIr>();
-function podEndpoint(w: Workload, port: number, mesh: MeshSettings): EndpointIr {
+function podEndpoint(w: Workload, port: number, mesh: MeshSettings, refuses: RefusesMtls): EndpointIr {
   const identity = spiffeId(mesh, w.namespace, w.serviceAccount);
-  return podEndpoints.get(w, `${port} ${identity}`, () => ({
+  const meshTls = w.labels["security.istio.io/tlsMode"] === "istio" && !refuses(w, port);
+  return podEndpoints.get(w, `${port} ${identity} ${meshTls}`, () => ({
     address: w.ip,
     port,
     weight: 1,
-    meshTls: w.labels["security.istio.io/tlsMode"] === "istio",
+    meshTls,
     ready: w.ready,
     labels: w.labels,
     workload: {

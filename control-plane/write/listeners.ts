@@ -65,9 +65,10 @@ function sidecarListeners(ir: WorkloadIr, context: WriteContext): Json[] {
       name: `${ir.ip}_${p.port}`,
       address: socketAddress(ir.ip, p.port),
       traffic_direction: "INBOUND",
-      listener_filters: [tlsInspector, httpInspector],
-      listener_filters_timeout: "0s",
-      continue_on_listener_filters_timeout: true,
+      ...inspection([
+        ...(chainsLookAt(p).tls ? [tlsInspector] : []),
+        ...(chainsLookAt(p).http ? [httpInspector] : []),
+      ]),
       filter_chains: portChains(p, ir, context),
     })),
   ];
@@ -271,13 +272,11 @@ function virtualInbound(ir: WorkloadIr, context: WriteContext): Json {
     address: socketAddress("0.0.0.0", INBOUND_PORT),
     traffic_direction: "INBOUND",
     max_connections_to_accept_per_socket_event: 1,
-    listener_filters: [
+    ...inspection([
       extension("envoy.filters.listener.original_dst", OriginalDstSchema),
-      tlsInspector,
-      httpInspector,
-    ],
-    listener_filters_timeout: "0s",
-    continue_on_listener_filters_timeout: true,
+      { ...tlsInspector, ...offAt([...ports.values()].filter((p) => !chainsLookAt(p).tls)) },
+      { ...httpInspector, ...offAt([...ports.values()].filter((p) => !chainsLookAt(p).http)) },
+    ]),
     filter_chains: [
       {
         name: "virtualInbound-blackhole",
@@ -299,6 +298,37 @@ function portChains(p: InboundPortIr, ir: WorkloadIr, context: WriteContext): Js
   return chains({ mode: p.mtls, protocol: p.protocol, cluster: `inbound|${p.port}||` }, p, ir, context);
 }
 
+/**
+ * What must be seen of a connection's first bytes before its chain is known. Where nothing must be, nobody waits for
+ * them: a server that speaks first would never be heard, and a few bytes and an end would be lost.
+ */
+function chainsLookAt({ mtls, protocol }: InboundPortIr): { readonly tls: boolean; readonly http: boolean } {
+  const rows = TABLE[mtls][kindOf(protocol)];
+  return {
+    tls: rows.some(([transport]) => transport === "tls"),
+    http: rows.some(([transport, alpn]) => transport === "raw_buffer" && alpn.length > 0),
+  };
+}
+
+function inspection(filters: readonly Json[]): Json {
+  if (filters.length === 0) return {};
+  return {
+    listener_filters: [...filters],
+    listener_filters_timeout: "0s",
+    continue_on_listener_filters_timeout: true,
+  };
+}
+
+function offAt(ports: readonly InboundPortIr[]): Json {
+  const rules = ports.map(({ port }): Json => ({ destination_port_range: { start: port, end: port + 1 } }));
+  if (rules.length === 0) return {};
+  return { filter_disabled: rules.length === 1 ? rules[0]! : { or_match: { rules } } };
+}
+
+function kindOf(protocol: Protocol): "http" | "tcp" | "auto" {
+  return protocol === "auto" ? "auto" : protocol === "tcp" || protocol === "tls" ? "tcp" : "http";
+}
+
 interface ChainSet {
   readonly mode: MtlsMode;
   readonly protocol: Protocol;
@@ -307,9 +337,7 @@ interface ChainSet {
 
 /** Table 1.3 of the xDS contract: which chains a port has, by mTLS mode and protocol. Rows: [TLS match, ALPN, kind, TLS]. */
 function chains(set: ChainSet, port: InboundPortIr | null, ir: WorkloadIr, context: WriteContext): Json[] {
-  const kind =
-    set.protocol === "auto" ? "auto" : set.protocol === "tcp" || set.protocol === "tls" ? "tcp" : "http";
-  return TABLE[set.mode][kind].map(([transport, alpn, filters, terminate]): Json => {
+  return TABLE[set.mode][kindOf(set.protocol)].map(([transport, alpn, filters, terminate]): Json => {
     const http = filters === "http";
     const catchAll = http ? "virtualInbound-catchall-http" : "virtualInbound";
     return {

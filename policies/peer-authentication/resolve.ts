@@ -2,7 +2,9 @@ import type { SourceRef } from "#ir/source.ts";
 import type { MtlsMode } from "#ir/workload.ts";
 import { objectsOf, type PolicyWorld, selects, type Workload } from "../world.ts";
 
-export function resolveMtls(world: PolicyWorld, workload: Workload, port: number | null): MtlsMode {
+type Policies = Pick<PolicyWorld, "mesh" | "objects">;
+
+export function resolveMtls(world: Policies, workload: Workload, port: number | null): MtlsMode {
   return explainMtls(world, workload, port).mode;
 }
 
@@ -11,7 +13,7 @@ export function resolveMtls(world: PolicyWorld, workload: Workload, port: number
  * `source` is the statement that decided; null = no policy speaks, Istio's default holds.
  */
 export function explainMtls(
-  world: PolicyWorld,
+  world: Policies,
   workload: Workload,
   port: number | null,
 ): { readonly mode: MtlsMode; readonly source: SourceRef | null } {

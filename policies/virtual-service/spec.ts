@@ -36,6 +36,18 @@ export const stringMatch = check(stringMatchFields, (m) =>
 );
 export type StringMatchSpec = Infer<typeof stringMatch>;
 
+/** A group that does not exist; a broken pattern was reported before. */
+function rewriteFault({ match, rewrite }: { match: string; rewrite: string }): string | null {
+  let groups: number;
+  try {
+    groups = RE2JS.compile(match).groupCount();
+  } catch {
+    return null;
+  }
+  const named = [...rewrite.matchAll(/\\\\|\\(\d)/g)].find((m) => Number(m[1] ?? 0) > groups);
+  return named ? `rewrite names group ${named[0]}, and match has ${groups}` : null;
+}
+
 function statusOf(...codes: number[]): Schema<number> {
   return check(int(), (v) => (codes.includes(v) ? null : `must be one of ${codes.join(", ")}, not ${v}`));
 }
@@ -128,11 +140,7 @@ const httpRoute = check(
       rewrite: object({
         uri: str,
         authority: str,
-        uriRegexRewrite: check(object({ match: required(regex), rewrite: required(str) }), (r) => {
-          const groups = RE2JS.compile(r.match).groupCount();
-          const named = [...r.rewrite.matchAll(/\\\\|\\(\d)/g)].find((m) => Number(m[1] ?? 0) > groups);
-          return named ? `rewrite names group ${named[0]}, and match has ${groups}` : null;
-        }),
+        uriRegexRewrite: check(object({ match: required(regex), rewrite: required(str) }), rewriteFault),
       }),
       timeout: duration,
       retries: object({

@@ -15,7 +15,7 @@ export interface Echoed {
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string;
-  /** From x-forwarded-client-cert: the caller's SPIFFE id, or null for plaintext. */
+  /** From the last element of x-forwarded-client-cert: the caller's SPIFFE id, or null for plaintext. */
   readonly identity: string | null;
 }
 
@@ -98,7 +98,7 @@ function answer(service: string, request: IncomingMessage, response: ServerRespo
         Object.entries(request.headers).map(([name, value]) => [name, String(value)]),
       ),
       body: Buffer.concat(chunks).toString("latin1"),
-      identity: /URI=([^;,]+)/.exec(forwarded)?.[1] ?? null,
+      identity: /URI=([^;,]+)[^,]*$/.exec(forwarded)?.[1] ?? null,
     };
     const shaped = service.startsWith(url.searchParams.get("on") ?? "");
     const asked = (name: string): number => (shaped ? Number(url.searchParams.get(name) ?? 0) : 0);

@@ -325,7 +325,8 @@ function enter(pid: number): string[] {
   return ["nsenter", "--target", String(pid), ...users, "--net", "--mount"];
 }
 
-async function run(command: readonly string[], env: NodeJS.ProcessEnv): Promise<Finished> {
+/** Runs a program to its end. */
+export async function run(command: readonly string[], env: NodeJS.ProcessEnv): Promise<Finished> {
   const [file = "", ...args] = command;
   const child = spawn(file, args, { env, stdio: ["ignore", "pipe", "pipe"] });
   const out: Buffer[] = [];

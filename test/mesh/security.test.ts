@@ -29,7 +29,7 @@ kind: DestinationRule
 metadata: { name: echo }
 spec: { host: echo, trafficPolicy: { connectionPool: { http: { maxRequestsPerConnection: 1 } } } }
 `);
-    service = mesh().addressOf("echo", "client");
+    service = await mesh().addressOf("echo", "client");
     podIp = mesh().pod("echo-v1").podIp;
     visitor = forged(mesh(), { spiffeId: VISITOR });
   });
@@ -81,6 +81,7 @@ spec: { host: echo, trafficPolicy: { connectionPool: { http: { maxRequestsPerCon
         back += chunk;
         socket.end(); // not before: Envoy drops a plaintext connection that ends while it is looked at
       });
+      socket.on("end", () => socket.end());
       socket.on("error", () => {});
       socket.on("close", () => resolve(back));
       socket.write("bytes");

@@ -24,6 +24,9 @@ export interface Options {
   progress(line: string): void;
 }
 
+const WARM_REQUESTS = 30_000;
+const WARM_TURNS = 8;
+
 interface Contender {
   readonly name: "weft" | "envoy" | "nginx" | "haproxy";
   readonly target: Target;
@@ -93,7 +96,7 @@ async function measure(name: string, contenders: readonly Contender[], options: 
     const idleMemory = memoryOf(pids);
     const none = { cpu: 0, requests: 0, failed: 0, rates: [], each: [], latencies: [], memory: 0 };
     sums.set(who, { ...none, idleMemory });
-    await saturate(target, connections, 3); // connections stand, code is compiled
+    await warmUp(target, connections);
   }
   for (let round = 1; round <= rounds; round++) {
     options.progress(`${name}: round ${round} of ${rounds}`);
@@ -131,6 +134,12 @@ async function measure(name: string, contenders: readonly Contender[], options: 
     row("memory under load", "MiB", (s) => s.memory),
     row("failed requests", "", (s) => s.failed),
   ];
+}
+
+/** Connections stand, code is compiled: by requests, because a busy machine does few of them in a second. */
+async function warmUp(target: Target, connections: number): Promise<void> {
+  for (let done = 0, turn = 0; done < WARM_REQUESTS && turn < WARM_TURNS; turn++)
+    done += (await saturate(target, connections, 2)).requests;
 }
 
 async function startOrigin(stops: (() => Promise<void>)[]): Promise<number> {

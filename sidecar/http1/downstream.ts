@@ -5,6 +5,7 @@ import { failureOf, reasonOf, Verdict } from "./errors.ts";
 import { Exchange, type ExchangeHandler } from "./exchange.ts";
 import { Outbox } from "./outbox.ts";
 import type { Socket } from "./pool.ts";
+import { type BytesOwner, READER, type ReadSocket } from "./read-buffer.ts";
 import { RequestHead } from "./request-head.ts";
 
 export interface DownstreamOptions {
@@ -22,7 +23,7 @@ const OWNER = Symbol("downstream connection");
 type OwnedSocket = Socket & { [OWNER]: DownstreamConnection };
 const EMPTY = Buffer.alloc(0);
 
-export class DownstreamConnection {
+export class DownstreamConnection implements BytesOwner {
   readonly socket: Socket;
   readonly out: Outbox;
   readonly handler: ExchangeHandler;
@@ -52,11 +53,18 @@ export class DownstreamConnection {
     this.options = options;
     (socket as OwnedSocket)[OWNER] = this;
     socket.setNoDelay?.(true);
+    if ((socket as ReadSocket)[READER] === null) (socket as ReadSocket)[READER] = this;
+    // Read by callback, it still owes as a stream what was read while its protocol was found out.
     socket.on("data", onData);
     socket.on("drain", onDrain);
     socket.on("end", onEnd);
     socket.on("error", onClose);
     socket.on("close", onClose);
+  }
+
+  /** A head outlives the call, pipelined requests and bodies may: small copies come from Node's pool. */
+  onBytes(bytes: Buffer): void {
+    this.onData(Buffer.from(bytes));
   }
 
   onData(chunk: Buffer): void {
@@ -236,6 +244,7 @@ export class DownstreamConnection {
     this.#state = State.Tunnel;
     this.exchange = null;
     const { socket } = this;
+    if ((socket as ReadSocket)[READER] === this) (socket as ReadSocket)[READER] = null;
     socket.off("data", onData);
     socket.off("drain", onDrain);
     socket.off("end", onEnd);

@@ -6,7 +6,7 @@ import { DownstreamConnection } from "./downstream.ts";
 import { Verdict } from "./errors.ts";
 import type { Exchange } from "./exchange.ts";
 import { HostPool } from "./pool.ts";
-import { READ_BY_CALLBACK } from "./read-buffer.ts";
+import { READ_BY_CALLBACK, readAccepted } from "./read-buffer.ts";
 import type { ResponseHead } from "./response-head.ts";
 
 const servers: Server[] = [];
@@ -14,8 +14,8 @@ afterEach(() => {
   for (const server of servers.splice(0)) server.close();
 });
 
-async function listen(onConnection: (socket: Socket) => void): Promise<number> {
-  const server = createServer({ allowHalfOpen: true }, onConnection).listen(0, "127.0.0.1");
+async function listen(onConnection: (socket: Socket) => void, pauseOnConnect = false): Promise<number> {
+  const server = createServer({ allowHalfOpen: true, pauseOnConnect }, onConnection).listen(0, "127.0.0.1");
   servers.push(server);
   await once(server, "listening");
   return (server.address() as AddressInfo).port;
@@ -34,7 +34,9 @@ async function proxyTo(
     maxIdle: 16,
     idleTimeoutMs: 60_000,
   });
-  return listen((socket) => {
+  return listen((accepted) => {
+    const socket = readAccepted(accepted);
+    expect(socket).not.toBe(accepted); // this Node still has what it takes
     let head: ResponseHead | null = null;
     const handler = {
       onRequest: (exchange: Exchange) => {
@@ -49,7 +51,7 @@ async function proxyTo(
       onComplete: (exchange: Exchange) => onComplete(exchange, head!),
     };
     new DownstreamConnection(socket, handler, { headTimeoutMs: 5_000, lingerMs: 50 });
-  });
+  }, true);
 }
 
 test("bodies of many connections, of which one is not read until the others are: none has bytes of another", async () => {
@@ -141,4 +143,26 @@ test("a tunnel carries bytes both ways, with backpressure", async () => {
     if (got.endsWith("z") && got.length >= BYTES + got.indexOf("early") + 5) break;
   }
   expect(got.slice(got.indexOf("\r\n\r\n") + 4)).toBe(`early${"z".repeat(BYTES)}`);
+});
+
+test("requests outlive the buffer too: heads wait for their upstream, pipelined ones for their turn", async () => {
+  const seen: string[] = [];
+  const backend = await listen((socket) => {
+    socket.on("error", () => {});
+    socket.on("data", (data) => {
+      seen.push(/x-id: (\S+)/.exec(String(data))?.[1] ?? String(data));
+      socket.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
+    });
+  });
+  const port = await proxyTo(backend);
+  const sockets = [..."abcdefgh"].map((c) => {
+    const socket = connect(port, "127.0.0.1").setNoDelay();
+    const request = (n: number) => `GET / HTTP/1.1\r\nHost: a\r\nX-Id: ${c.repeat(20)}${n}\r\n\r\n`;
+    socket.write(request(1) + request(2) + request(3).slice(0, 40), () => socket.write(request(3).slice(40)));
+    return socket;
+  });
+  await expect.poll(() => seen.length).toBe(24);
+  const wanted = [..."abcdefgh"].flatMap((c) => [1, 2, 3].map((n) => c.repeat(20) + n));
+  expect(seen.sort()).toEqual(wanted);
+  for (const socket of sockets) socket.destroy();
 });

@@ -1,5 +1,6 @@
 import { createServer, type Server, type Socket } from "node:net";
 import type { Logger } from "#lib/log.ts";
+import { readAccepted } from "../http1/read-buffer.ts";
 
 /** One bound address. The name is the xDS listener's; the address is what must not change under a live bind. */
 export interface Bind {
@@ -61,9 +62,10 @@ export class Listeners {
 
   #bind(key: string, bind: Bind): Promise<string | null> {
     return new Promise((resolve) => {
-      const server = createServer({ pauseOnConnect: false, allowHalfOpen: true, noDelay: true });
+      const server = createServer({ pauseOnConnect: true, allowHalfOpen: true, noDelay: true });
       const bound: Bound = { server, bind, names: bind.name };
-      server.on("connection", (socket) => {
+      server.on("connection", (accepted) => {
+        const socket = readAccepted(accepted);
         this.connections.add(socket);
         // An unhandled reset on a socket that nobody owns yet would end the process.
         socket.on("error", noop);

@@ -70,7 +70,7 @@ exec cat
 `;
 
 const config = JSON.parse(process.argv[2] ?? "{}") as HolderConfig;
-const pods = new Map<string, ChildProcess>();
+const pods = new Map<string, { readonly process: ChildProcess; readonly device: string }>();
 let egressPort = 0;
 let outside: readonly ProcessId[] = [];
 
@@ -102,11 +102,14 @@ try {
 async function obey(order: Order, handle: unknown): Promise<number | undefined> {
   switch (order.kind) {
     case "make":
-      return make(order.pod, order.link, order.intercept, order.binds);
+      try {
+        return await make(order.pod, order.link, order.intercept, order.binds);
+      } catch (error) {
+        await remove(order.pod);
+        throw error;
+      }
     case "remove":
-      // The pair goes with the pod's namespace, that with its last process.
-      pods.get(order.pod)?.kill("SIGKILL");
-      pods.delete(order.pod);
+      await remove(order.pod);
       return undefined;
     case "services":
       await run("iptables-restore", ["-w", "5"], meshRules(egressPort, order.rules));
@@ -137,7 +140,7 @@ async function make(pod: string, link: PodLink, intercept: boolean, binds: reado
       detached: true,
     },
   );
-  pods.set(pod, child);
+  pods.set(pod, { process: child, device: link.device });
   let said = "";
   child.stderr.on("data", (piece: Buffer) => {
     said += piece;
@@ -152,6 +155,15 @@ async function make(pod: string, link: PodLink, intercept: boolean, binds: reado
   await Promise.race([once(child.stdout, "data"), ended]);
   await run("ip", ["-batch", "-"], nodeLinks(link));
   return child.pid!;
+}
+
+/** The pod's namespace goes with its last process, its veth pair at once: the kernel would take its time over it. */
+async function remove(pod: string): Promise<void> {
+  const held = pods.get(pod);
+  if (held === undefined) return;
+  pods.delete(pod);
+  held.process.kill("SIGKILL");
+  await run("ip", ["link", "del", held.device], "").catch(() => {});
 }
 
 function run(tool: string, args: readonly string[], input: string): Promise<void> {

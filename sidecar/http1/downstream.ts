@@ -1,5 +1,6 @@
 // hot path
 /** One client connection: heads in order, one exchange at a time, what follows waits unread (bounded pipelining). */
+import { resetSocket } from "#lib/reset-socket.ts";
 import { BodyReader } from "./body.ts";
 import { failureOf, reasonOf, Verdict } from "./errors.ts";
 import { Exchange, type ExchangeHandler } from "./exchange.ts";
@@ -235,9 +236,7 @@ export class DownstreamConnection implements BytesOwner {
     this.out.flush();
     this.exchange = null;
     this.#state = State.Closing;
-    const socket = this.socket as Socket & { resetAndDestroy?(): void };
-    if (socket.resetAndDestroy !== undefined) socket.resetAndDestroy();
-    else socket.destroy();
+    resetSocket(this.socket);
   }
 
   tunnelTo(upstream: Socket, early: Buffer): void {

@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
+import { TLSSocket, connect as tlsConnect } from "node:tls";
 import { afterEach, expect, test } from "vitest";
 import { DownstreamConnection } from "./downstream.ts";
 import { Verdict } from "./errors.ts";
@@ -22,7 +23,7 @@ async function listen(onConnection: (socket: Socket) => void): Promise<number> {
 }
 
 /** A backend that logs bytes and answers each request that ends in an empty line, and a proxy before it. */
-async function mesh(reply: string, upgrade = false) {
+async function mesh(reply: string, upgrade = false, secure: (socket: Socket) => Socket = (s) => s) {
   const log: string[] = [];
   const backend = await listen((socket) => {
     socket.on("error", () => {});
@@ -51,7 +52,7 @@ async function mesh(reply: string, upgrade = false) {
     onComplete: () => {},
   };
   const port = await listen(
-    (s) => void new DownstreamConnection(s, handler, { headTimeoutMs: 5_000, lingerMs: 50 }),
+    (s) => void new DownstreamConnection(secure(s), handler, { headTimeoutMs: 5_000, lingerMs: 50 }),
   );
   return { port, log, pool };
 }
@@ -111,6 +112,28 @@ test.each([
   const got = await talk(port, ["GET / HTTP/1.1\r\nHost: a\r\n\r\n"], (text) => text.includes("\r\n\r\n"));
   expect(got).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
   expect(pool.idle).toHaveLength(0);
+});
+
+test("130 over TLS: half an answer ends in a reset, and the proxy lives on", async () => {
+  const psk = Buffer.alloc(16, 7);
+  const suite = { ciphers: "PSK", maxVersion: "TLSv1.2" as const };
+  const broken = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nZ\r\n";
+  const { port } = await mesh(
+    broken,
+    false,
+    (raw) => new TLSSocket(raw, { isServer: true, ...suite, pskCallback: () => psk } as never),
+  );
+  for (let i = 0; i < 2; i++) {
+    const client = tlsConnect({
+      port,
+      ...suite,
+      pskCallback: () => ({ psk, identity: "a" }),
+      checkServerIdentity: () => undefined,
+    });
+    client.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.resume();
+    expect((await once(client, "error"))[0].code).toBe("ECONNRESET");
+  }
 });
 
 test("140: a good request is answered before the 400 for what follows", async () => {

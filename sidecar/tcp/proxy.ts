@@ -1,7 +1,6 @@
-import { Socket } from "node:net";
 import type { Duplex } from "node:stream";
-import { TLSSocket } from "node:tls";
 import { type Clock, systemClock } from "#lib/clock.ts";
+import { resetSocket } from "#lib/reset-socket.ts";
 
 export interface TcpResult {
   /** From downstream to upstream. */
@@ -91,14 +90,14 @@ export class TcpProxy {
 
   #fail(reason: TcpResult["reason"]): void {
     if (this.#reason === "closed") this.#reason = reason;
-    abort(this.#downstream);
-    abort(this.#upstream);
+    resetSocket(this.#downstream);
+    resetSocket(this.#upstream);
   }
 
   #closed(side: Duplex, other: Duplex): void {
     // Closed before its end was read = reset: the other must not wait for bytes that never come. A clean end has
     // already been passed on by end(), and the other side may still be sending.
-    if (!side.readableEnded || !side.writableFinished) abort(other);
+    if (!side.readableEnded || !side.writableFinished) resetSocket(other);
     this.#open--;
     if (this.#open > 0 || this.#done) return;
     this.#done = true;
@@ -110,10 +109,4 @@ export class TcpProxy {
       reason: this.#reason,
     });
   }
-}
-
-/** RST where there is a plain socket: a FIN would tell the peer that a cut stream was a complete one. */
-function abort(side: Duplex): void {
-  if (side instanceof Socket && !(side instanceof TLSSocket) && !side.destroyed) side.resetAndDestroy();
-  else side.destroy();
 }

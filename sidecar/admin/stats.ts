@@ -100,15 +100,18 @@ export class ProcessStats {
     }
   }
 
-  /** Gauges of now, into the registry before it is written. */
+  /** What stands now, into the registry before it is written. */
   collect(state: ProcessState): void {
     const memory = process.memoryUsage();
     const cpu = process.cpuUsage();
     const gauge = (name: string, help: string, value: number): void =>
       this.#registry.gauge(name, help, []).set(value);
+    const counter = (name: string, help: string, value: number): void => {
+      this.#registry.counter(name, help, []).value = value;
+    };
     gauge("process_start_time_seconds", "Start, in seconds since the epoch.", performance.timeOrigin / 1000);
     gauge("process_resident_memory_bytes", "Resident memory.", memory.rss);
-    gauge("process_cpu_seconds", "CPU time used, user and system.", (cpu.user + cpu.system) / 1e6);
+    counter("process_cpu_seconds_total", "CPU time used, user and system.", (cpu.user + cpu.system) / 1e6);
     gauge("nodejs_heap_size_used_bytes", "JavaScript heap in use.", memory.heapUsed);
     gauge("weft_uptime_seconds", "Time since the start.", process.uptime());
     gauge(
@@ -122,9 +125,13 @@ export class ProcessStats {
       state.xdsConnected ? 1 : 0,
     );
     gauge("weft_connections", "Downstream connections now open.", state.connections);
-    gauge("weft_spans_exported", "Spans that a collector took.", state.spansExported);
-    gauge("weft_spans_lost", "Spans overwritten or not taken.", state.spansLost);
-    gauge("weft_access_log_lines_lost", "Lines dropped because the sink was slow.", state.logLinesLost);
+    counter("weft_spans_exported_total", "Spans that a collector took.", state.spansExported);
+    counter("weft_spans_lost_total", "Spans overwritten or not taken.", state.spansLost);
+    counter(
+      "weft_access_log_lines_lost_total",
+      "Lines dropped because the sink was slow.",
+      state.logLinesLost,
+    );
     if (state.certificateExpiresMs !== null)
       gauge(
         "weft_certificate_expiry_seconds",

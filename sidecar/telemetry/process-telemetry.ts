@@ -12,6 +12,8 @@ import { RequestMetrics } from "./request-metrics.ts";
 import { SpanExport } from "./span-export.ts";
 import { TcpTelemetry } from "./tcp-telemetry.ts";
 
+const CLOSE_MS = 1500;
+
 export interface TelemetryOptions {
   readonly node: Bootstrap["node"];
   readonly trustDomain: string;
@@ -60,9 +62,12 @@ export class ProcessTelemetry {
     return this.#sinks.dropped;
   }
 
-  /** What is held goes out; the time is bounded by the exporter's timeout. */
+  /** What is held goes out, if the collector takes it now: a proxy that ends does not wait for one that is gone. */
   async close(): Promise<void> {
     this.#sinks.flush();
-    await this.#spans.flush();
+    const limit = Promise.withResolvers<void>();
+    const timer = setTimeout(limit.resolve, CLOSE_MS);
+    await Promise.race([this.#spans.flush(), limit.promise]);
+    clearTimeout(timer);
   }
 }

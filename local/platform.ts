@@ -5,7 +5,6 @@ import { fileURLToPath } from "node:url";
 import { type Clock, systemClock } from "#lib/clock.ts";
 import { createLogger } from "#lib/log.ts";
 import { Addresses } from "./addresses.ts";
-import { Applied } from "./applied.ts";
 import { ControlPlane } from "./control-plane.ts";
 import { HostPorts } from "./host-ports.ts";
 import { type Chosen, chooseMode, type Mode } from "./mode.ts";
@@ -104,7 +103,6 @@ export class Platform {
   readonly #chosen: Chosen;
   readonly #clock: Clock;
   readonly #addresses: Addresses;
-  readonly #applied: Applied;
   readonly #tokens: Tokens;
   readonly #file: PlatformFile;
   readonly #hostPorts: HostPorts;
@@ -130,7 +128,6 @@ export class Platform {
     this.#clock = options.clock ?? systemClock;
     this.#objects = options.objects;
     this.#addresses = new Addresses(join(options.stateDir, "addresses.json"), chosen.mode);
-    this.#applied = new Applied(options.stateDir, () => this.#serviceApplied());
     this.#tokens = new Tokens(options.stateDir);
     this.#file = new PlatformFile(join(options.stateDir, "platform.json"));
   }
@@ -140,21 +137,8 @@ export class Platform {
     return this.#chosen.network?.lost ?? new Promise(() => {});
   }
 
-  /** The caller's objects, and the Services that were applied since. */
-  get #known(): readonly PlatformObject[] {
-    return this.#applied.over(this.#objects);
-  }
-
-  #serviceApplied(): void {
-    if (this.#stopped) return;
-    this.#hostPorts
-      .update(this.#known, () => this.#pods)
-      .catch((error: unknown) => this.#log.error("a port could not be opened", { error }));
-    this.#writeState();
-  }
-
   async begin(templates: readonly PodTemplate[]): Promise<void> {
-    await this.#hostPorts.update(this.#known, () => this.#pods);
+    await this.#hostPorts.update(this.#objects, () => this.#pods);
     saveSupervisor(this.#options.stateDir, { mode: this.#chosen.mode, reason: this.#chosen.reason });
     this.#writeState();
     if (this.#options.dataPlane !== "none") await this.#startControlPlane();
@@ -181,7 +165,7 @@ export class Platform {
   /** New objects: scales, replaces what changed, removes what is gone. On an error nothing changes. */
   async update(objects: readonly PlatformObject[]): Promise<void> {
     const templates = podTemplates(objects);
-    await this.#hostPorts.update(this.#applied.over(objects), () => this.#pods);
+    await this.#hostPorts.update(objects, () => this.#pods);
     this.#objects = objects;
     this.#templates = templates;
     this.#writeState();
@@ -249,7 +233,7 @@ export class Platform {
       projectDir: PROJECT,
       tokens: this.#tokens,
       clock: this.#clock,
-      serviceEnv: serviceEnvironment(template.namespace, virtualServices(this.#known), (key) => {
+      serviceEnv: serviceEnvironment(template.namespace, virtualServices(this.#objects), (key) => {
         const vip = this.#addresses.service(key);
         return this.#chosen.mode === "transparent" ? vip : vip.replace(/^\d+\.\d+/, address.servicePrefix);
       }),
@@ -265,9 +249,9 @@ export class Platform {
   }
 
   #names(): Names {
-    const virtual = new Set(virtualServices(this.#known).map(serviceKey));
+    const virtual = new Set(virtualServices(this.#objects).map(serviceKey));
     return {
-      objects: this.#known,
+      objects: this.#objects,
       pods: this.#pods,
       vip: (key) => (virtual.has(key) ? this.#addresses.service(key) : undefined),
     };
@@ -303,7 +287,7 @@ export class Platform {
 
   #writeState(): void {
     const vips = new Map<string, string>();
-    for (const s of virtualServices(this.#known)) {
+    for (const s of virtualServices(this.#objects)) {
       const key = serviceKey(s);
       vips.set(key, this.#addresses.service(key));
     }
@@ -399,7 +383,6 @@ export class Platform {
     if (this.#stopped) return;
     this.#stopped = true;
     this.#changed();
-    this.#applied.close();
     this.#hostPorts.close();
     await Promise.all(this.#pods.map((p) => p.stop(0)));
     await this.#controlPlane?.stop(5_000);

@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
-import { type AdminSource, serveAdmin, servePrometheus } from "./server.ts";
+import { type AdminSource, serveAdmin, servePrometheus, serveStatus } from "./server.ts";
 
 let server: Server;
 afterEach(() => server?.close());
@@ -84,4 +84,15 @@ test("the scrapers' address has the metrics and nothing else, for any Host", asy
   expect((await at("/stats/prometheus")).body).toBe("a 1\n");
   for (const path of ["/config_dump", "/quitquitquit", "/certs", "/"])
     expect((await at(path)).status).toBe(404);
+});
+
+test("the kubelet's probe: 503 until ready, 200 then, nothing else there", async () => {
+  let ready = false;
+  server = await serveStatus(0, { ...source, ready: () => ready });
+  const { port } = server.address() as AddressInfo;
+  const at = (path: string) => get({ port, host: "127.0.0.1", path });
+  expect((await at("/healthz/ready")).status).toBe(503);
+  ready = true;
+  expect((await at("/healthz/ready")).status).toBe(200);
+  expect((await at("/ready")).status).toBe(404);
 });

@@ -5,14 +5,32 @@ export interface Command {
   readonly name: string;
   readonly summary: string;
   /** Positional arguments in commander's spelling: `<name>`, `[name]`, `[name...]`. */
-  readonly args: readonly { readonly name: string; readonly help: string }[];
-  readonly options: readonly { readonly flags: string; readonly help: string; readonly default?: string }[];
+  readonly args: readonly { readonly name: string; readonly help: string; readonly values?: Values }[];
+  readonly options: readonly {
+    readonly flags: string;
+    readonly help: string;
+    readonly default?: string;
+    readonly values?: Values;
+  }[];
   /** Complete command lines, shown at the end of `--help`. */
   readonly examples: readonly string[];
   /** What the options do not say; after them in `--help`. */
   readonly notes?: string;
   run(input: Input): Promise<number>;
 }
+
+/** What can stand there, for shell completion: the words themselves, or names that the running mesh has. */
+export type Values =
+  | readonly string[]
+  | "path"
+  | "workload"
+  | "pod"
+  | "kind"
+  | "object"
+  | "namespace"
+  | "mesh"
+  | "service"
+  | "trace";
 
 export interface Input {
   /** In the order of `args`; a variadic one is an array. */

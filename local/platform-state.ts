@@ -8,6 +8,10 @@ export interface PodFacts {
   readonly template: PodTemplate;
   readonly address: PodAddress;
   readonly ready: boolean;
+  readonly processes: readonly {
+    readonly spec: { readonly name: string };
+    readonly restarts: number;
+  }[];
 }
 
 /** A Service has a virtual address unless it is headless or only a name. */
@@ -43,7 +47,10 @@ export function platformState(
   };
 }
 
-function podObject(mode: "explicit" | "transparent", { name, template, address, ready }: PodFacts): object {
+function podObject(
+  mode: "explicit" | "transparent",
+  { name, template, address, ready, processes }: PodFacts,
+): object {
   return {
     apiVersion: "v1",
     kind: "Pod",
@@ -71,6 +78,7 @@ function podObject(mode: "explicit" | "transparent", { name, template, address, 
       phase: "Running",
       podIP: address.podIp,
       conditions: [{ type: "Ready", status: ready ? "True" : "False" }],
+      containerStatuses: processes.map(({ spec, restarts }) => ({ name: spec.name, restartCount: restarts })),
     },
   };
 }

@@ -18,8 +18,8 @@ export const config: Command = {
   name: "config",
   summary: "What one proxy runs now, asked of the proxy itself",
   args: [
-    { name: "<proxy>", help: "a pod, workload, app, or `gateway`" },
-    { name: "<part>", help: Object.keys(PARTS).join(", ") },
+    { name: "<proxy>", help: "a pod, workload, app, or `gateway`", values: "workload" },
+    { name: "<part>", help: Object.keys(PARTS).join(", "), values: Object.keys(PARTS) },
   ],
   options: [],
   examples: [

@@ -13,6 +13,7 @@ export const explain: Command = {
     {
       flags: "--from <workload>",
       help: "who asks: a workload, a pod, or gateway (default: a client outside, at a gateway)",
+      values: "workload",
     },
     { flags: "-H, --header <field...>", help: 'a request header, "name: value"' },
   ],

@@ -1,19 +1,12 @@
+import type { StatusAnswer } from "#control-plane/admin/contract.ts";
 import { AdminClient } from "../admin-client.ts";
 import type { Command } from "../command.ts";
 import { EXIT } from "../errors.ts";
+import { table } from "../output.ts";
+import { platformPods } from "../pods.ts";
 
-interface TypeStatus {
-  readonly sent: string;
-  readonly acked: string;
-  readonly nack?: string | null;
-}
-interface Status {
-  readonly proxies: readonly {
-    readonly nodeId: string;
-    readonly connected: boolean;
-    readonly types: Readonly<Record<string, TypeStatus>>;
-  }[];
-}
+type Proxy = StatusAnswer["proxies"][number];
+type TypeStatus = Proxy["types"][string];
 
 /** istioctl's words: SYNCED when the last version sent was acknowledged, STALE before, NACK when refused. */
 function synced(type: TypeStatus | undefined): string {
@@ -35,30 +28,56 @@ export const status: Command = {
   args: [],
   options: [],
   examples: ["weft status", "weft status -o json"],
+  notes:
+    "SYNCED: the last version sent is acknowledged. STALE: not yet. NACK: refused, the last good one serves.\nExit code 1 when a pod is not ready, a proxy is not connected, or one refused its configuration.",
   async run({ out, stateDir }) {
-    const answer = await AdminClient.controlPlane(stateDir).get<Status>("/status");
-    out.result(answer, () => [
-      ["PROXY", "CONNECTED", ...COLUMNS.map(([head]) => head)],
-      ...answer.proxies.map((proxy) => [
-        podOf(proxy.nodeId),
-        proxy.connected ? "yes" : "no",
-        ...COLUMNS.map(([, suffix]) => synced(find(proxy.types, suffix))),
-      ]),
-    ]);
-    const nacked = answer.proxies.flatMap((proxy) =>
-      Object.entries(proxy.types)
-        .filter(([, type]) => type.nack)
-        .map(([url, type]) => `${podOf(proxy.nodeId)} refused ${url.split(".").at(-1)}: ${type.nack}`),
-    );
-    return nacked.length === 0 ? EXIT.ok : EXIT.failure;
+    const answer = await AdminClient.controlPlane(stateDir).get<StatusAnswer>("/status");
+    const pods = platformPods(stateDir);
+    const rows = answer.proxies.map((proxy) => ({
+      proxy,
+      pod: pods.find((p) => nameOf(p) === podOf(proxy)),
+    }));
+    const absent = pods.filter((p) => !answer.proxies.some((proxy) => podOf(proxy) === nameOf(p)));
+    const troubles = answer.proxies.flatMap(troublesOf);
+    out.document({ ...answer, pods }, () => {
+      const lines = [
+        ["PROXY", "READY", "CONNECTED", "RESTARTS", ...COLUMNS.map(([head]) => head)],
+        ...rows.map(({ proxy, pod }) => [
+          podOf(proxy),
+          pod === undefined ? "" : pod.ready ? "yes" : "no",
+          proxy.connected ? "yes" : "no",
+          pod === undefined ? "" : String(pod.restarts),
+          ...COLUMNS.map(([, suffix]) => synced(find(proxy.types, suffix))),
+        ]),
+        ...absent.map((pod) => [nameOf(pod), pod.ready ? "yes" : "no", "no proxy", String(pod.restarts)]),
+      ];
+      return [table(lines), ...troubles.map((line) => out.bad(line))].join("\n");
+    });
+    const down = pods.some((pod) => !pod.ready) || answer.proxies.some((proxy) => !proxy.connected);
+    const refused = answer.proxies.some((proxy) => Object.values(proxy.types).some((type) => type.nack));
+    return refused || down ? EXIT.failure : EXIT.ok;
   },
 };
 
-function find(types: Readonly<Record<string, TypeStatus>>, suffix: string): TypeStatus | undefined {
+function find(types: Proxy["types"], suffix: string): TypeStatus | undefined {
   return Object.entries(types).find(([url]) => url.endsWith(`.${suffix}`))?.[1];
 }
 
+/** One line per type that a proxy refused or has not acknowledged. */
+function troublesOf(proxy: Proxy): string[] {
+  return Object.entries(proxy.types).flatMap(([url, type]) => {
+    const what = `${podOf(proxy)}: ${url.split(".").at(-1)}`;
+    if (type.nack) return [`${what} refused, it keeps version ${type.acked || "none"}: ${type.nack}`];
+    if (type.acked !== type.sent) return [`${what} sent ${type.sent}, acknowledged ${type.acked || "none"}`];
+    return [];
+  });
+}
+
 /** `sidecar~10.0.0.1~reviews-v1-0.default~default.svc.cluster.local` -> `reviews-v1-0.default`. */
-function podOf(nodeId: string): string {
+function podOf({ nodeId }: Proxy): string {
   return nodeId.split("~")[2] ?? nodeId;
+}
+
+function nameOf({ name, namespace }: { name: string; namespace: string }): string {
+  return `${name}.${namespace}`;
 }

@@ -7,10 +7,14 @@ import { requestOf, waterfall } from "../waterfall.ts";
 export const trace: Command = {
   name: "trace",
   summary: "The last requests through the mesh, or the waterfall of one",
-  args: [{ name: "[id]", help: "a trace id or its beginning; without it, the list" }],
+  args: [{ name: "[id]", help: "a trace id or its beginning; without it, the list", values: "trace" }],
   options: [
     { flags: "--last", help: "the waterfall of the newest request" },
-    { flags: "--service <name>", help: "only requests that passed this service (app.namespace)" },
+    {
+      flags: "--service <name>",
+      help: "only requests that passed this service (app.namespace)",
+      values: "service",
+    },
     { flags: "-l, --limit <count>", help: "how many are listed", default: "20" },
   ],
   examples: ["weft trace", "weft trace --last", "weft trace 576e12", "weft trace --service ratings.default"],

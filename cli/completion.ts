@@ -46,6 +46,8 @@ export async function complete(
   const root = new RootCommand();
   for (const { name, summary, args, options } of commands) {
     const tab = root.command(name, summary);
+    // Of the others only the name: the package takes an option of any command for one of this.
+    if (name !== words[0]) continue;
     for (const arg of args) tab.argument(arg.name, offer(arg.values), arg.name.includes("..."));
     for (const option of [...options, ...COMMON]) addOption(tab, option, offer(option.values));
   }

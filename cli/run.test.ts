@@ -87,8 +87,8 @@ test("status shows acknowledged, stale and refused, and fails on a refusal", asy
   ]);
   const { code, out } = await run("status");
   expect(code).toBe(1);
-  expect(out).toMatch(/reviews-v1-0\.default +yes +SYNCED +NOT SENT/);
-  expect(out).toMatch(/gw\.default +yes +NACK/);
+  expect(out).toMatch(/reviews-v1-0\.default +\S+ +yes +\S+ +SYNCED +NOT SENT/);
+  expect(out).toMatch(/gw\.default +\S+ +yes +\S+ +NACK/);
 });
 
 test("apply sends the file, and a refusal is the control plane's own sentence", async () => {

@@ -1,6 +1,7 @@
 import { CommanderError, Option, Command as Parser } from "commander";
 import type { Command, Input } from "./command.ts";
-import { commands } from "./commands/index.ts";
+import { commands, GROUPS } from "./commands/index.ts";
+import { complete } from "./completion.ts";
 import { EXIT, UserError } from "./errors.ts";
 import { createOutput, type Format } from "./output.ts";
 import { stateDir } from "./state-dir.ts";
@@ -16,15 +17,34 @@ export interface Terminal {
   readonly rewrites?: boolean;
 }
 
+const FIRST_STEPS = `
+First steps:
+  $ weft up examples/bookinfo
+  $ weft status
+  $ weft explain GET http://127.0.0.1:8080/productpage
+  $ weft trace --last
+
+Exit codes: 0 done, 1 it failed or what was asked is not so, 2 wrong usage. NO_COLOR and FORCE_COLOR are honoured.`;
+
 /** Runs one command line (without `node` and the script) and returns its exit code; never throws, never exits. */
 export async function weft(argv: readonly string[], terminal: Terminal): Promise<number> {
+  // What the completion scripts call; never an error, or it would appear at the prompt.
+  if (argv[0] === "complete" && argv[1] === "--") {
+    terminal.writeOut(await complete(commands, argv.slice(2), terminal.env));
+    return EXIT.ok;
+  }
   let code: number = EXIT.ok;
   const parser = new Parser("weft")
     .description("A service mesh on one machine or many: secure, split and see the traffic between services.")
     .exitOverride()
     .showHelpAfterError("(--help shows how it is used)")
+    .addHelpText("after", FIRST_STEPS)
     .configureOutput({ writeOut: terminal.writeOut, writeErr: terminal.writeErr });
-  for (const command of commands) add(parser, command, argv, terminal, (result) => (code = result));
+  for (const [group, members] of Object.entries(GROUPS)) {
+    parser.commandsGroup(group);
+    for (const command of members) add(parser, command, argv, terminal, (result) => (code = result));
+  }
+  parser.helpCommand("help [command]", "How a command is used, with examples");
   try {
     await parser.parseAsync([...argv], { from: "user" });
     return code;

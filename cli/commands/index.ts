@@ -1,23 +1,23 @@
 import type { Command } from "../command.ts";
+import { completion } from "./completion.ts";
 import { config } from "./config.ts";
 import { explain } from "./explain.ts";
 import { get } from "./get.ts";
+import { logs } from "./logs.ts";
 import { apply, remove } from "./objects.ts";
 import { status } from "./status.ts";
 import { trace } from "./trace.ts";
 import { down, up } from "./up.ts";
 import { validate } from "./validate.ts";
+import { version } from "./version.ts";
 
 /** In the order of the help. */
-export const commands: readonly Command[] = [
-  up,
-  down,
-  validate,
-  status,
-  explain,
-  trace,
-  config,
-  get,
-  apply,
-  remove,
-];
+export const GROUPS: Readonly<Record<string, readonly Command[]>> = {
+  "Run a mesh:": [up, down],
+  "See what happens:": [status, explain, trace, logs],
+  "See what is configured:": [get, config],
+  "Change it:": [validate, apply, remove],
+  "This program:": [completion, version],
+};
+
+export const commands: readonly Command[] = Object.values(GROUPS).flat();

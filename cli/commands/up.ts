@@ -9,7 +9,7 @@ import { reportReady } from "../up/report.ts";
 export const up: Command = {
   name: "up",
   summary: "Run a mesh on this machine: Deployments as processes, each beside its proxy",
-  args: [{ name: "<path...>", help: "YAML files or folders" }],
+  args: [{ name: "<path...>", help: "YAML files or folders", values: "path" }],
   options: UP_OPTIONS,
   examples: [
     "weft up examples/bookinfo",
@@ -66,7 +66,7 @@ async function attached(
           "Ctrl-C stops everything.",
         ].join("\n"),
       );
-    }
+    } else return EXIT.interrupted;
     const lost = await Promise.race([signalled.promise, platform.lost]);
     if (typeof lost === "string") throw new PlatformError(`${lost}: the mesh is stopped; start it again`);
   } finally {

@@ -6,7 +6,7 @@ import { loadFile, yamlFiles } from "../yaml-files.ts";
 export const validate: Command = {
   name: "validate",
   summary: "Check YAML files without a mesh: fields, hosts, conflicts, each with file and line",
-  args: [{ name: "<path...>", help: "files or folders" }],
+  args: [{ name: "<path...>", help: "files or folders", values: "path" }],
   options: [],
   examples: ["weft validate examples/bookinfo", "weft validate policies.yaml -o json"],
   async run({ args, cwd, out }) {

@@ -7,12 +7,23 @@ const DATA_PLANES = ["weft", "envoy", "none"] as const;
 const MODES = ["auto", "transparent", "explicit"] as const;
 
 export const UP_OPTIONS = [
-  { flags: "--data-plane <kind>", help: "weft, envoy, or none (the applications alone)", default: "weft" },
+  {
+    flags: "--data-plane <kind>",
+    help: "weft, envoy, or none (the applications alone)",
+    default: "weft",
+    values: ["weft", "envoy", "none"],
+  },
   {
     flags: "--envoy <file>",
     help: "the Envoy binary for --data-plane envoy (default: $WEFT_ENVOY, else PATH)",
+    values: "path",
   },
-  { flags: "--mode <mode>", help: "auto, transparent or explicit", default: "auto" },
+  {
+    flags: "--mode <mode>",
+    help: "auto, transparent or explicit",
+    default: "auto",
+    values: ["auto", "transparent", "explicit"],
+  },
   { flags: "--trace-sampling <percent>", help: "share of requests that are traced", default: "100" },
   {
     flags: "--otlp-endpoint <url>",

@@ -109,3 +109,25 @@ test("who asks must be one workload that exists", async () => {
   expect(none).toMatchObject({ code: 1, err: expect.stringContaining("productpage-v1") });
   expect((await mesh.cli("explain", "http://reviews:9080/")).code).toBe(2);
 });
+
+test("status, pods and logs: a killed app is restarted, and told", async () => {
+  expect((await mesh.cli("status")).code).toBe(0);
+  const { name } = mesh.pod("details-v1");
+  mesh.kill({ pod: name, part: "app" });
+  const row = new RegExp(`${name}\\.default +(yes|no) +yes +1 `);
+  await expect.poll(() => mesh.cli("status").then((r) => r.out), { timeout: 20_000 }).toMatch(row);
+  await expect
+    .poll(() => mesh.cli("get", "po", name).then((r) => r.out), { timeout: 20_000 })
+    .toMatch(/yes +1 /);
+  expect(await mesh.weft("logs", name, "-c", "istio-proxy", "--tail", "1")).toMatch(/\S/);
+  expect(await mesh.cli("logs", "nobody")).toMatchObject({ code: 1, err: expect.stringContaining(name) });
+});
+
+test("completion knows the pods and objects of the mesh that runs", async () => {
+  const words = async (...at: string[]): Promise<string> => (await mesh.cli("complete", "--", ...at)).out;
+  expect(await words("explain", "--from", "product")).toMatch(
+    /^productpage-v1\tworkload\nproductpage-v1-0\t/,
+  );
+  expect(await words("get", "vs", "")).toMatch(/^details\t/m);
+  expect(await words("config", "gate")).toMatch(/^gateway\t/);
+});

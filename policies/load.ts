@@ -2,7 +2,7 @@ import { isNode, LineCounter, parseAllDocuments } from "yaml";
 import type { SourceRef } from "#ir/source.ts";
 import { KINDS, type KindKey, type SpecOf, WITHOUT_SPEC } from "./kinds.ts";
 import { type PodStatus, podStatus } from "./pod/spec.ts";
-import { type Issue, isMap, labels, object, type Path, required, showPath, str } from "./schema.ts";
+import { check, type Issue, isMap, labels, object, type Path, required, showPath, str } from "./schema.ts";
 
 /** One validated object. `line(path)` finds the line of a field; `raw` is the document as parsed. */
 export interface Loaded<K extends KindKey = KindKey> {
@@ -32,8 +32,14 @@ export const MAX_BYTES = 4 * 1024 * 1024;
 const MAX_ALIASES = 100;
 const MAX_ISSUES = 50;
 
+/** RFC 1123 subdomain; an IPAddress may have colons. */
+const objectName = check(str, (name) =>
+  /^[a-z0-9]([-a-z0-9.:]{0,251}[a-z0-9])?$/.test(name)
+    ? null
+    : 'must be a DNS name of lower case letters, digits, "-" and ".", at most 253 characters',
+);
 const metadataSchema = object(
-  { name: required(str), namespace: str, labels, annotations: labels, creationTimestamp: str },
+  { name: required(objectName), namespace: objectName, labels, annotations: labels, creationTimestamp: str },
   { open: true },
 );
 
@@ -125,7 +131,9 @@ function parse(text: string, firstLine: number, file: string, defaultNamespace: 
     const documents = parseAllDocuments(text, { version: "1.1", lineCounter: lines, prettyErrors: false });
     for (const document of Array.isArray(documents) ? documents : []) {
       if (document.errors.length > 0) {
-        for (const error of document.errors) found.fail(lineAt(error.pos[0]), "yaml", sayYaml(error.message));
+        // The first one: what follows it is mostly its consequence.
+        const [error] = document.errors;
+        found.fail(lineAt(error!.pos[0]), "yaml", sayYaml(error!.message));
         continue;
       }
       const lineOf = (path: Path): number => {

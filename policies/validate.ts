@@ -1,4 +1,4 @@
-import { findService, fullHost } from "./host.ts";
+import { findService, fullHost, hostMatches } from "./host.ts";
 import type { Loaded } from "./load.ts";
 import { type Issue, type Path, showPath } from "./schema.ts";
 import { gatewayNames } from "./virtual-service/resolve.ts";
@@ -32,7 +32,28 @@ export function validate(world: World): Issue[] {
   const services = objectsOf(world, "networking.istio.io/VirtualService");
   const rules = objectsOf(world, "networking.istio.io/DestinationRule");
   const hosts = new Map<string, Loaded>();
+  const gateways = new Set(
+    objectsOf(world, "networking.istio.io/Gateway").map((g) => `${g.namespace}/${g.name}`),
+  );
+  const delegates = new Set(
+    services.flatMap((v) =>
+      (v.spec.http ?? []).flatMap((h) =>
+        h.delegate ? `${h.delegate.namespace ?? v.namespace}/${h.delegate.name}` : [],
+      ),
+    ),
+  );
   for (const vs of services) {
+    for (const [i, gateway] of gatewayNames(vs.spec.gateways, vs.namespace).entries())
+      if (gateway !== "mesh" && !gateways.has(gateway))
+        say(
+          "warning",
+          "unknown-gateway",
+          vs,
+          ["spec", "gateways", i],
+          `no Gateway ${gateway}: it serves nothing there`,
+        );
+    if ((vs.spec.hosts ?? []).length === 0 && !delegates.has(`${vs.namespace}/${vs.name}`))
+      say("warning", "no-hosts", vs, ["spec"], "has no hosts, and no other VirtualService delegates to it");
     if (gatewayNames(vs.spec.gateways, vs.namespace).includes("mesh"))
       for (const [i, h] of (vs.spec.hosts ?? []).entries()) {
         const host = fullHost(h, vs.namespace, world);
@@ -46,6 +67,18 @@ export function validate(world: World): Issue[] {
             `${host} belongs to VirtualService ${place(first)}, the oldest; this one is ignored for it`,
           );
         else hosts.set(host, vs);
+        if (
+          !first &&
+          !findService(world, host) &&
+          !(host.includes("*") && world.services.some((s) => hostMatches(host, s.host)))
+        )
+          say(
+            "warning",
+            "unknown-host",
+            vs,
+            ["spec", "hosts", i],
+            `no service has the host ${host}: it is served on the HTTP ports of other services only`,
+          );
       }
     for (const [i, http] of (vs.spec.http ?? []).entries()) {
       for (const [j, { destination: d }] of (http.route ?? []).entries()) {

@@ -233,7 +233,8 @@ function action(r: RouteIr): Json {
             ? { cluster: clusterName(first.cluster) }
             : { weighted_clusters: { clusters: a.destinations.map(weighted) } }),
           timeout: duration(a.timeoutMs),
-          max_grpc_timeout: a.timeoutMs === 0 ? "0s" : null,
+          // gRPC callers state their own deadline; without this Envoy would not hear it.
+          max_stream_duration: a.timeoutMs === 0 ? { grpc_timeout_header_max: "0s" } : null,
           ...(a.rewritePath === null ? {} : rewrite(a.rewritePath, r.match)),
           host_rewrite_literal: a.rewriteHost,
           retry_policy: a.retry === null ? null : retry(a.retry),

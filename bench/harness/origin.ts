@@ -6,6 +6,10 @@ import { createServer } from "node:net";
 
 const body = "x".repeat(Number(process.env["BODY_BYTES"] ?? 128));
 const answer = `HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: ${body.length}\r\n\r\n${body}`;
+// GET /bench/...: the long body. GET /bench: the short one.
+const long = Buffer.from(
+  `HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: ${1 << 20}\r\n\r\n${"x".repeat(1 << 20)}`,
+);
 const END = Buffer.from("\r\n\r\n");
 
 const server = createServer((socket) => {
@@ -15,8 +19,9 @@ const server = createServer((socket) => {
     const bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
     let at = 0;
     for (let end = bytes.indexOf(END); end !== -1; end = bytes.indexOf(END, at)) {
+      if (bytes[at + "GET /bench".length] === 47) socket.write(long);
+      else socket.write(answer, "latin1");
       at = end + END.length;
-      socket.write(answer, "latin1");
     }
     rest = bytes.subarray(at);
   });

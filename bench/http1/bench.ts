@@ -79,6 +79,8 @@ export async function http1(options: Options): Promise<Report> {
     const rows = [
       ...(await measure("plain", plain, options)),
       ...(await measure("mTLS pair", pair, options)),
+      ...(await measureBodies("plain", plain, options)),
+      ...(await measureBodies("mTLS pair", pair, options)),
     ];
     return { question: "http1", rows };
   } finally {
@@ -134,6 +136,31 @@ async function measure(name: string, contenders: readonly Contender[], options: 
     row("memory under load", "MiB", (s) => s.memory),
     row("failed requests", "", (s) => s.failed),
   ];
+}
+
+/** Answers of 1 MiB, on few connections: the network here is memory. */
+async function measureBodies(
+  name: string,
+  contenders: readonly Contender[],
+  options: Options,
+): Promise<Row[]> {
+  const CONNECTIONS = 8;
+  const sums = new Map(contenders.map(({ name: who }) => [who, { cpu: 0, requests: 0 }]));
+  for (let round = 0; round <= options.rounds; round++) {
+    options.progress(`${name}, 1 MiB: ${round === 0 ? "warming up" : `round ${round} of ${options.rounds}`}`);
+    for (const { name: who, target, pids } of contenders) {
+      const before = cpuOf(pids);
+      const to = { ...target, url: `${target.url}/mib` };
+      const { requests } = await saturate(to, CONNECTIONS, options.seconds);
+      if (round === 0) continue;
+      const sum = sums.get(who)!;
+      sum.cpu += cpuOf(pids) - before;
+      sum.requests += requests;
+    }
+  }
+  const values = Object.fromEntries([...sums].map(([who, s]) => [who, (s.cpu / s.requests) * 1e6]));
+  const ratio = values["weft"]! / values["envoy"]!;
+  return [{ case: `${name}: CPU per MiB of answer`, unit: "us", ...values, ratio } as Row];
 }
 
 /** Connections stand, code is compiled: by requests, because a busy machine does few of them in a second. */

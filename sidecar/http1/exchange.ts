@@ -145,9 +145,9 @@ export class Exchange {
 
   #sendPiece(piece: Buffer): boolean {
     const out = this.#upstream!.out!;
-    if (this.request.length !== CHUNKED) return out.addBytes(piece);
+    if (this.request.length !== CHUNKED) return out.addBytes(piece, false);
     out.add(`${piece.length.toString(16)}\r\n`);
-    const more = out.addBytes(piece);
+    const more = out.addBytes(piece, false);
     out.add("\r\n");
     return more;
   }
@@ -201,11 +201,11 @@ export class Exchange {
     return true;
   }
 
-  onResponseData(piece: Buffer): void {
+  onResponseData(piece: Buffer, borrowed: boolean): void {
     this.bytesSent += piece.length;
     const { out } = this.downstream;
     if (this.#framing === CHUNKED) out.add(`${piece.length.toString(16)}\r\n`);
-    if (!out.addBytes(piece)) this.pauseUpstream();
+    if (!out.addBytes(piece, borrowed)) this.pauseUpstream();
     if (this.#framing === CHUNKED) out.add("\r\n");
   }
 

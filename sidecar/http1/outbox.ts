@@ -4,12 +4,13 @@
  * system call and, under TLS, in one record. Over loopback a write costs about 9 us of the 40 that a request did
  * cost in the proxy (Node 24.21, bench/http1): head and body in one write took a quarter off.
  */
+import { writeLent } from "./lent-buffers.ts";
 import type { Socket } from "./pool.ts";
 
 /** Node writes strings up to 16 KiB from its stack (StreamBase::WriteString); above, and for larger pieces, it copies. */
 const MAX_JOINED_BYTES = 16 * 1024;
-/** Larger pieces are not joined but written as they are; the socket may then keep them. */
-export const MAX_JOINED_PIECE_BYTES = 4 * 1024;
+/** Larger pieces are written as they are. */
+const MAX_JOINED_PIECE_BYTES = 4 * 1024;
 
 export class Outbox {
   readonly socket: Socket;
@@ -25,17 +26,20 @@ export class Outbox {
     this.#text += text;
   }
 
-  /** False: the socket is behind, add no more until it drains. */
-  addBytes(piece: Buffer): boolean {
+  /** False: the socket is behind, add no more until it drains. `borrowed`: the bytes are overwritten after this. */
+  addBytes(piece: Buffer, borrowed: boolean): boolean {
     if (piece.length <= MAX_JOINED_PIECE_BYTES) {
       this.#text += piece.toString("latin1");
       return this.#text.length < MAX_JOINED_BYTES || this.flush();
     }
-    if (this.#text === "") return this.socket.write(piece);
-    this.socket.cork();
-    this.flush();
-    const more = this.socket.write(piece);
-    this.socket.uncork();
+    const { socket } = this;
+    const joins = this.#text !== "";
+    if (joins) {
+      socket.cork();
+      this.flush();
+    }
+    const more = borrowed ? writeLent(socket, piece) : socket.write(piece);
+    if (joins) socket.uncork();
     return more;
   }
 

@@ -27,7 +27,7 @@ function onRead(this: ReadSocket, length: number, buffer: Uint8Array): boolean {
 }
 
 /** Larger than what Node allocates per read: long bodies take fewer turns. Only touched pages are resident. */
-const READ_BYTES = 256 * 1024;
+export const READ_BYTES = 256 * 1024;
 
 export const READ_BY_CALLBACK = {
   buffer: Buffer.allocUnsafeSlow(READ_BYTES),

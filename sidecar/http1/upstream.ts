@@ -3,7 +3,7 @@
 import { BodyReader } from "./body.ts";
 import { Verdict } from "./errors.ts";
 import type { Exchange } from "./exchange.ts";
-import { MAX_JOINED_PIECE_BYTES, Outbox } from "./outbox.ts";
+import { Outbox } from "./outbox.ts";
 import type { HostPool, Socket } from "./pool.ts";
 import { type BytesOwner, READER, type ReadSocket } from "./read-buffer.ts";
 import { equalsIgnoreCase } from "./request-head.ts";
@@ -13,9 +13,6 @@ const MAX_INFORMATIONAL = 16;
 const OWNER = Symbol("upstream connection");
 type OwnedSocket = Socket & { [OWNER]: UpstreamConnection };
 const EMPTY = Buffer.alloc(0);
-
-/** Longer pieces of body are handed to the socket as they are, and it may keep them: borrowed bytes are copied. */
-const MAX_UNKEPT_BYTES = MAX_JOINED_PIECE_BYTES;
 
 export class UpstreamConnection implements BytesOwner {
   readonly pool: HostPool;
@@ -135,8 +132,7 @@ export class UpstreamConnection implements BytesOwner {
       }
       if (this.body.dataEnd > this.body.dataStart) {
         const piece = bytes.subarray(this.body.dataStart, this.body.dataEnd);
-        const kept = this.#borrowed && piece.length > MAX_UNKEPT_BYTES ? Buffer.from(piece) : piece;
-        this.exchange?.onResponseData(kept);
+        this.exchange?.onResponseData(piece, this.#borrowed);
         if (this.exchange === null) return;
       }
     }

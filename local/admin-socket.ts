@@ -14,7 +14,18 @@ export function isReady(socketPath: string, path = "/ready"): Promise<boolean> {
 }
 
 /** A JSON answer over a Unix socket; null when there is none. */
-export function getJson(socketPath: string, path: string): Promise<unknown> {
+export async function getJson(socketPath: string, path: string): Promise<unknown> {
+  const text = await getText(socketPath, path);
+  if (text === null) return null;
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+/** The body of an answer; null when there is none. */
+export function getText(socketPath: string, path: string): Promise<string | null> {
   return new Promise((resolve) => {
     const req = request({ socketPath, path, agent: false, timeout: 5_000 }, (res) => {
       let text = "";
@@ -22,13 +33,7 @@ export function getJson(socketPath: string, path: string): Promise<unknown> {
         text += piece;
       });
       res.on("error", () => resolve(null));
-      res.on("end", () => {
-        try {
-          resolve(JSON.parse(text));
-        } catch {
-          resolve(null);
-        }
-      });
+      res.on("end", () => resolve(text));
     });
     req.on("timeout", () => req.destroy());
     req.on("error", () => resolve(null));

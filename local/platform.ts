@@ -68,6 +68,7 @@ export interface PlatformStatus {
   readonly pods: readonly PodStatus[];
 }
 
+const ACKNOWLEDGED_TIMEOUT_MS = 5_000;
 const PROJECT = dirname(dirname(fileURLToPath(import.meta.url)));
 
 /** Starts the control plane, then every pod; resolves when the processes are started (see `whenReady`). */
@@ -173,7 +174,8 @@ export class Platform {
   }
 
   #reconcile(): Promise<void> {
-    this.#reconciling = this.#reconciling.then(async () => {
+    const former = this.#reconciling.catch(() => {}); // told to whoever asked for it
+    this.#reconciling = former.then(async () => {
       const templates = this.#templates;
       const key = (t: PodTemplate): string => `${t.namespace}/${t.workload}`;
       const wanted = new Set(templates.map(key));
@@ -238,6 +240,7 @@ export class Platform {
         return this.#chosen.mode === "transparent" ? vip : vip.replace(/^\d+\.\d+/, address.servicePrefix);
       }),
       changed: () => this.#changed(),
+      forgotten: () => this.#acknowledged(),
     });
     this.#pods.push(pod);
     this.#writeState();
@@ -338,6 +341,14 @@ export class Platform {
         return `${p.name}: ${parts.join("; ")}`;
       });
     throw new PlatformError(`not ready after ${timeoutMs / 1000} s:\n${late.join("\n")}`);
+  }
+
+  /** Every proxy has what the platform says now; not longer than is worth waiting for one that does not answer. */
+  async #acknowledged(): Promise<void> {
+    this.#writeState();
+    const deadline = performance.now() + ACKNOWLEDGED_TIMEOUT_MS;
+    while (!this.#stopped && performance.now() < deadline && (await this.#unsynced()).length > 0)
+      await delay(20);
   }
 
   /** Pods whose proxy is not connected or has not acknowledged what the control plane has for it now. */

@@ -53,6 +53,7 @@ test("the app starts after its proxy is ready, with the proxy in its environment
     clock: systemClock,
     serviceEnv: { REVIEWS_SERVICE_HOST: "127.19.0.10" },
     changed: () => {},
+    forgotten: () => Promise.resolve(),
   });
   await pod.start();
   const read = (): Record<string, unknown> => {

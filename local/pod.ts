@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Clock } from "#lib/clock.ts";
 import type { PodAddress } from "./addresses.ts";
-import { isReady } from "./admin-socket.ts";
+import { getText, isReady } from "./admin-socket.ts";
 import { MARK } from "./leftovers.ts";
 import type { PodNetwork } from "./network/network.ts";
 import { compileCache } from "./node-process.ts";
@@ -27,9 +27,13 @@ export interface PodContext {
   readonly clock: Clock;
   readonly serviceEnv: Readonly<Record<string, string>>;
   readonly changed: () => void;
+  /** Resolves when no proxy sends new requests to a pod that left, or after a bounded wait. */
+  readonly forgotten: () => Promise<void>;
 }
 
 const PROXY_PORT = 15001;
+/** How long requests that are under way keep a pod that leaves. */
+const IDLE_TIMEOUT_MS = 5_000;
 
 /** One pod: its proxy first, then its containers, then readiness. */
 export class Pod {
@@ -286,16 +290,32 @@ export class Pod {
     supervised.start();
   }
 
-  /** Leaves the endpoints first (`drainMs`), then the app ends, then its proxy; files go last. */
+  /** Leaves the endpoints first, answers what is under way (at least `drainMs`), then the app ends, then its proxy; files go last. */
   async stop(drainMs: number): Promise<void> {
     if (this.#stopping) return;
     this.#stopping = true;
     for (const cancel of this.#cancels) cancel();
     this.#context.changed();
-    if (drainMs > 0) await delay(drainMs);
+    if (drainMs > 0) {
+      await this.#context.forgotten();
+      await delay(drainMs);
+      await this.#idle();
+    }
     const grace = this.template.graceSeconds * 1000;
     await Promise.all([...this.#containers.values()].map((c) => c.stop(grace)));
     await this.#proxy?.stop(10_000);
     for (const file of ["admin.sock", "sds.sock", "token"]) rmSync(join(this.#dir, file), { force: true });
+  }
+
+  /** Both proxies count what they forward to the app; a request may have come after one look, hence two. */
+  async #idle(): Promise<void> {
+    if (this.#proxy?.state !== "running") return;
+    const deadline = performance.now() + IDLE_TIMEOUT_MS;
+    const socket = join(this.#dir, "admin.sock");
+    for (let quiet = 0; quiet < 2 && performance.now() < deadline; await delay(20)) {
+      const text = await getText(socket, "/stats?filter=inbound.*upstream_rq_active");
+      if (text === null) return;
+      quiet = /: [1-9]/.test(text) ? 0 : quiet + 1;
+    }
   }
 }

@@ -1,6 +1,9 @@
 import { readFileSync } from "node:fs";
 import { isLogLevel, type LogLevel } from "#lib/log.ts";
 
+/** Waits between attempts to reach the control plane, with full jitter: back within seconds, and still no herd. */
+export const RECONNECT_MS = { base: 500, most: 5_000 };
+
 /** The proxy's own configuration, parsed once; everything else arrives over xDS. */
 export interface Bootstrap {
   readonly node: {

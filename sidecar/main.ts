@@ -2,6 +2,7 @@
 import { parseArgs } from "node:util";
 import { create, type JsonObject } from "@bufbuild/protobuf";
 import { SecretManager } from "#certs/workload/index.ts";
+import { Backoff } from "#lib/backoff.ts";
 import { createLogger } from "#lib/log.ts";
 import { XdsConnection } from "#xds/client/connection.ts";
 import { NodeSchema } from "#xds/gen/envoy/config/core/v3/base_pb.js";
@@ -9,7 +10,7 @@ import { DeltaClientState } from "#xds/index.ts";
 import { serveAdmin, servePrometheus, serveStatus } from "./admin/server.ts";
 import { adminSource } from "./admin/source.ts";
 import { ProcessStats } from "./admin/stats.ts";
-import { readBootstrap } from "./bootstrap.ts";
+import { RECONNECT_MS, readBootstrap } from "./bootstrap.ts";
 import { ConfigArchive } from "./config/archive.ts";
 import { ConfigStore, TYPE_URL } from "./config/store.ts";
 import { createCaClient } from "./envoy/ca-client.ts";
@@ -116,6 +117,7 @@ const xds = new XdsConnection({
   state,
   ...(discovery.tokenFile === null ? {} : { tokenFile: discovery.tokenFile }),
   ...(discovery.rootCert === null ? {} : { rootCertFile: discovery.rootCert }),
+  backoff: new Backoff(RECONNECT_MS.base, RECONNECT_MS.most),
   onStatus: ({ connected, error }) => {
     if (connected !== xdsConnected) {
       if (connected) stats.connected();

@@ -21,13 +21,13 @@ export interface WorkloadSecret {
   notAfter: number;
 }
 
-/** Asks a CA: PEM request and lifetime in seconds in, PEM certificates out, leaf first and root last. Rejects on failure. */
+/** Asks a CA: PEM request and lifetime in seconds (0: the CA's own) in, PEM certificates out, leaf first and root last. Rejects on failure. */
 export type Sign = (csrPem: string, ttlSeconds: number) => Promise<string[]>;
 
 export interface SecretManagerOptions {
   sign: Sign;
   trustDomain: string;
-  /** Asked for; the CA may give less. Default 24 h, as Istio's SECRET_TTL. */
+  /** Asked for; the CA may give less. Default: what the CA is set to. */
   ttlSeconds?: number;
   clock?: Clock;
   random?: () => number;
@@ -38,6 +38,8 @@ export interface SecretManagerOptions {
 const RENEW_AT = 0.5;
 const JITTER = 0.01;
 const MIN_WAIT_MS = 100;
+/** validity_duration of a request that leaves the lifetime to the CA, istiod's or ours. */
+const CA_DECIDES = 0;
 
 export class SecretManager {
   readonly #options: SecretManagerOptions;
@@ -123,7 +125,7 @@ export class SecretManager {
 
   async #obtain(): Promise<WorkloadSecret> {
     const { privateKey } = generateKeyPairSync("ec", { namedCurve: "prime256v1" });
-    const answer = await this.#options.sign(buildCsr(privateKey), this.#options.ttlSeconds ?? 86_400);
+    const answer = await this.#options.sign(buildCsr(privateKey), this.#options.ttlSeconds ?? CA_DECIDES);
     const certificates = answer.flatMap((pem) => fromPem("CERTIFICATE", pem));
     if (certificates.length < 2)
       throw new Error(`the CA sent ${certificates.length} certificates; a leaf and a root are needed`);

@@ -1,6 +1,6 @@
 /** What a stock Envoy is started with: the same shape as pilot-agent's envoy_bootstrap.json, less its Istio extensions. */
 import { readFileSync } from "node:fs";
-import type { Bootstrap, ListenAddress } from "../bootstrap.ts";
+import { type Bootstrap, type ListenAddress, RECONNECT_MS } from "../bootstrap.ts";
 
 type Json = Record<string, unknown>;
 
@@ -120,7 +120,15 @@ export function envoyBootstrap(config: Bootstrap): Json {
         set_node_on_first_message_only: true,
         grpc_services: [
           {
-            envoy_grpc: { cluster_name: "xds-grpc" },
+            envoy_grpc: {
+              cluster_name: "xds-grpc",
+              retry_policy: {
+                retry_back_off: {
+                  base_interval: `${RECONNECT_MS.base / 1000}s`,
+                  max_interval: `${RECONNECT_MS.most / 1000}s`,
+                },
+              },
+            },
             ...(token === undefined
               ? {}
               : { initial_metadata: [{ key: "authorization", value: `Bearer ${token}` }] }),

@@ -66,6 +66,19 @@ export function failureOf(verdict: Verdict): Failure {
   return FAILURES[verdict];
 }
 
+const RESETS: Partial<Readonly<Record<Verdict, string>>> = {
+  [Verdict.BadResponse]: "protocol error",
+  [Verdict.ConnectFailure]: "remote connection failure",
+  [Verdict.UpstreamReset]: "connection termination",
+};
+
+/** What a client reads when no host answered, in the words that people search for: Envoy's, less what it tells of TLS and addresses. */
+export function upstreamFailureBody(verdict: Verdict, retried: boolean): string {
+  if (verdict === Verdict.ResponseTimeout) return "upstream request timeout";
+  const again = retried ? "retried and the latest " : "";
+  return `upstream connect error or disconnect/reset before headers. ${again}reset reason: ${RESETS[verdict] ?? "local reset"}`;
+}
+
 const REASONS: Readonly<Record<number, string>> = {
   200: "OK",
   301: "Moved Permanently",

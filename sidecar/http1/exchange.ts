@@ -1,7 +1,7 @@
 // hot path
 /** One request from its downstream head to the end of its response. Routing and filters plug in as ExchangeHandler. */
 import type { DownstreamConnection } from "./downstream.ts";
-import { failureOf, reasonOf, Verdict } from "./errors.ts";
+import { failureOf, reasonOf, upstreamFailureBody, Verdict } from "./errors.ts";
 import type { HostPool } from "./pool.ts";
 import { CHUNKED, type RequestHead, UNTIL_CLOSE } from "./request-head.ts";
 import type { ResponseHead } from "./response-head.ts";
@@ -252,7 +252,7 @@ export class Exchange {
       }
     }
     const failure = failureOf(verdict);
-    this.respond(failure.status, failure.detail, reasonOf(failure.status));
+    this.respond(failure.status, failure.detail, upstreamFailureBody(verdict, this.attempts > 1));
   }
 
   /** The client left, or sent a body that cannot be: nothing more goes either way. */
@@ -266,7 +266,8 @@ export class Exchange {
 
   onTimeout(): void {
     this.verdict = Verdict.ResponseTimeout;
-    this.respond(504, failureOf(Verdict.ResponseTimeout).detail, "upstream request timeout");
+    const { detail } = failureOf(this.verdict);
+    this.respond(504, detail, upstreamFailureBody(this.verdict, false));
   }
 
   onTryTimeout(): void {

@@ -10,6 +10,8 @@ const START_TIMEOUT_MS = 90_000;
 export interface SuiteOptions extends Omit<MeshOptions, "dataPlane" | "mode"> {
   /** A suite that asks for both runs four times. Default: explicit only. */
   readonly modes?: readonly Mode[];
+  /** All at the same time, its tests too: for what takes its time and little else. */
+  readonly together?: boolean;
 }
 
 export function onEachDataPlane(
@@ -17,14 +19,16 @@ export function onEachDataPlane(
   options: SuiteOptions,
   suite: (mesh: () => Mesh, on: { readonly dataPlane: DataPlane; readonly mode: Mode }) => void,
 ): void {
-  const { modes = ["explicit"], ...rest } = options;
+  const { modes = ["explicit"], together = false, ...rest } = options;
   for (const mode of modes) {
     for (const dataPlane of PLANES) {
       const missing =
         (mode === "transparent" && noNamespaces()) || (dataPlane === "envoy" && noEnvoy()) || "";
       if (missing !== "" && process.env["CI"]) throw new Error(`in CI nothing may be missing: ${missing}`);
+      const here = together ? describe.concurrent : describe;
+      const block = missing === "" ? here : describe.skip;
       const title = `${name} on ${dataPlane}, ${mode}${missing === "" ? "" : ` (skipped: ${missing})`}`;
-      describe.skipIf(missing !== "")(title, () => {
+      block(title, () => {
         let mesh: Mesh | undefined;
         beforeAll(async () => {
           mesh = await startMesh({ ...rest, mode, dataPlane });

@@ -78,6 +78,8 @@ export type RouteActionIr =
       readonly timeoutMs: number;
       readonly retry: RetryIr | null;
       readonly mirrors: readonly MirrorIr[];
+      /** What a destination that does not exist answers. Absent: 503. */
+      readonly missingStatus?: 500;
     }
   | {
       readonly kind: "redirect";

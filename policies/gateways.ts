@@ -3,30 +3,32 @@ import type { GatewayListenerIr } from "#ir/workload.ts";
 import { fullHost, hostMatches } from "./host.ts";
 import { resolveHttpRoutesOf } from "./http-route/resolve.ts";
 import { ANY_MATCH, gatewayNames, resolveHttpRoutes } from "./virtual-service/resolve.ts";
-import { objectsOf, type PolicyWorld, selects, type Workload } from "./world.ts";
+import { objectsOf, type PolicyWorld, selects, targetPortOf, type Workload } from "./world.ts";
 
 const GATEWAY_LABEL = "gateway.networking.k8s.io/gateway-name";
 
 /** What a workload serves as a gateway, by port; nothing for a sidecar. */
 export function resolveGateways(
   world: PolicyWorld,
-  workload: Pick<Workload, "namespace" | "labels">,
+  workload: Pick<Workload, "namespace" | "labels" | "ports">,
 ): GatewayListenerIr[] {
   const listeners = new Map<number, GatewayListenerIr>();
   const add = (
-    port: number,
+    number: number,
     name: string,
     hosts: VirtualHostIr[],
     source: GatewayListenerIr["source"],
   ): void => {
-    const before = listeners.get(port);
-    const virtualHosts = mergeHosts([...(before?.virtualHosts ?? []), ...hosts]);
-    listeners.set(
-      port,
-      before
-        ? { ...before, virtualHosts }
-        : { port, protocol: "http", name, virtualHosts, tls: null, source },
-    );
+    for (const port of listeningPorts(world, workload, number)) {
+      const before = listeners.get(port);
+      const virtualHosts = mergeHosts([...(before?.virtualHosts ?? []), ...hosts]);
+      listeners.set(
+        port,
+        before
+          ? { ...before, virtualHosts }
+          : { port, protocol: "http", name, virtualHosts, tls: null, source },
+      );
+    }
   };
   for (const g of objectsOf(world, "networking.istio.io/Gateway")) {
     const selector = g.spec.selector ?? {};
@@ -97,6 +99,26 @@ export function resolveGateways(
     }
   }
   return [...listeners.values()].sort((a, b) => a.port - b.port);
+}
+
+/**
+ * A server's number is a port of the gateway's Service, and the proxy listens where that leads: 80 to 8080, usually.
+ * A number that no Service of the gateway has is the proxy's own port.
+ */
+function listeningPorts(
+  world: PolicyWorld,
+  workload: Pick<Workload, "namespace" | "labels" | "ports">,
+  number: number,
+): number[] {
+  const targets = new Set<number>();
+  for (const s of world.services) {
+    if (s.namespace !== workload.namespace || Object.keys(s.selector ?? {}).length === 0) continue;
+    const port = s.ports.find((p) => p.number === number);
+    if (port === undefined || !selects(s.selector!, workload.labels)) continue;
+    const target = targetPortOf(port, workload);
+    if (target !== null) targets.add(target);
+  }
+  return targets.size > 0 ? [...targets] : [number];
 }
 
 /** Several objects may serve one host of a gateway: their routes follow each other, oldest object first. */

@@ -139,7 +139,7 @@ export function spiffeId(mesh: MeshSettings, namespace: string, account: string)
 }
 
 /** The container port that a service port leads to on this pod; null if a named port is missing there. */
-export function targetPortOf(port: ServicePort, workload: Workload): number | null {
+export function targetPortOf(port: ServicePort, workload: Pick<Workload, "ports">): number | null {
   if (typeof port.targetPort === "string")
     return workload.ports.find((p) => p.name === port.targetPort)?.port ?? null;
   return port.targetPort ?? port.number;

@@ -232,6 +232,7 @@ function action(r: RouteIr): Json {
           ...(single
             ? { cluster: clusterName(first.cluster) }
             : { weighted_clusters: { clusters: a.destinations.map(weighted) } }),
+          cluster_not_found_response_code: a.missingStatus === 500 ? "INTERNAL_SERVER_ERROR" : null,
           timeout: duration(a.timeoutMs),
           // gRPC callers state their own deadline; without this Envoy would not hear it.
           max_stream_duration: a.timeoutMs === 0 ? { grpc_timeout_header_max: "0s" } : null,

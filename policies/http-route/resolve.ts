@@ -124,6 +124,9 @@ function rewrite(p: Modifier | undefined): PathRewriteIr | null {
     : { kind: "prefix", value: p.replacePrefixMatch ?? "/" };
 }
 
+/** No cluster can have this name (RFC 2606). */
+const INVALID_BACKEND = "backend.invalid";
+
 function action(world: PolicyWorld, route: HttpRoute, rule: Rule): RouteActionIr {
   const redirect = rule.filters?.find((f) => f.type === "RequestRedirect")?.requestRedirect;
   if (redirect)
@@ -138,14 +141,18 @@ function action(world: PolicyWorld, route: HttpRoute, rule: Rule): RouteActionIr
   const destinations = (rule.backendRefs ?? []).flatMap((b): WeightedClusterIr[] => {
     const ns = b.namespace ?? route.namespace;
     const host = `${b.name}.${ns}.svc.${world.mesh.clusterDomain}`;
-    if ((b.kind ?? "Service") !== "Service" || b.port === undefined || b.weight === 0) return [];
-    if (ns !== route.namespace && !granted(world, route, ns, b.name)) return [];
-    if (findService(world, host)?.host !== host) return [];
-    const cluster = { host, port: b.port, subset: "" };
+    if (b.weight === 0) return [];
+    const valid =
+      (b.kind ?? "Service") === "Service" &&
+      b.port !== undefined &&
+      (ns === route.namespace || granted(world, route, ns, b.name)) &&
+      findService(world, host)?.host === host;
+    const cluster = { host: valid ? host : INVALID_BACKEND, port: b.port ?? 0, subset: "" };
     return [{ cluster, weight: b.weight ?? 1, requestHeaders: null, responseHeaders: null }];
   });
-  // Gateway API: a rule whose backends are all invalid answers 500.
-  if (destinations.length === 0) return { kind: "respond", status: 500, body: "" };
+  // Gateway API: an invalid backend answers its share of the requests with 500.
+  if (destinations.every(({ cluster }) => cluster.host === INVALID_BACKEND))
+    return { kind: "respond", status: 500, body: "" };
   const url = rule.filters?.find((f) => f.type === "URLRewrite")?.urlRewrite;
   return {
     kind: "forward",
@@ -155,6 +162,7 @@ function action(world: PolicyWorld, route: HttpRoute, rule: Rule): RouteActionIr
     timeoutMs: rule.timeouts?.request ?? 0,
     retry: { ...DEFAULT_RETRY, perTryTimeoutMs: rule.timeouts?.backendRequest ?? null },
     mirrors: [],
+    ...(destinations.some(({ cluster }) => cluster.host === INVALID_BACKEND) ? { missingStatus: 500 } : {}),
   };
 }
 

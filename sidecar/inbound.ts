@@ -33,6 +33,8 @@ export interface AcceptContext {
   permits(filter: NetworkFilter, facts: ConnectionFacts): boolean;
   /** Envoy's words for the counter: "filter_chain_not_found", "rbac_denied", a TLS reason ... */
   refused(listener: string, reason: string, detail: string): void;
+  /** No filter chain takes the connection; told besides `refused`. */
+  unmatched(listener: Listener, facts: ConnectionFacts): void;
 }
 
 const HANDSHAKE_TIMEOUT_MS = 10_000;
@@ -79,6 +81,7 @@ export function acceptConnection(
     const chain = listener.findFilterChain(facts);
     if (chain === null) {
       refuse("filter_chain_not_found");
+      context.unmatched(listener, facts);
       return;
     }
     if (chain.tls === null) {

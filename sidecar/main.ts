@@ -68,6 +68,7 @@ const plane = new DataPlane(
       stats.refused(reason);
       log.debug("connection refused", { listener, reason, detail });
     },
+    unmatched: (listener, facts) => telemetry.tcp.unmatched(listener, facts),
   },
   {
     http: (accepted) => {

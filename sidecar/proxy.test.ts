@@ -45,6 +45,7 @@ async function start(permits: boolean, found: FilterChain | null) {
       trustDomain: "cluster.local",
       secret: () => null,
       permits: () => permits,
+      unmatched: () => {},
       refused: (_l, reason) => refusals.push(reason),
     },
     {

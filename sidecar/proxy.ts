@@ -27,6 +27,7 @@ export class DataPlane {
       secret: () => context.secret(),
       permits: (filter, facts) => context.permits(filter, facts),
       refused: (listener, reason, detail) => context.refused(listener, reason, detail),
+      unmatched: (listener, facts) => context.unmatched(listener, facts),
       snapshot: () => this.#snapshot,
     };
     this.listeners = new Listeners((socket, name) => this.#accept(socket, name), log);

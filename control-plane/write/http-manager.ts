@@ -114,6 +114,14 @@ export function accessLog(context: WriteContext): Json[] {
   ];
 }
 
+/** Of a listener: connections that no chain takes; the others are logged where they are served. */
+export function refusalLog(context: WriteContext): Json[] {
+  return accessLog(context).map((log) => ({
+    ...log,
+    filter: { response_flag_filter: { flags: ["NR"] } },
+  }));
+}
+
 /** istiod's default (istio.io/latest/docs/tasks/observability/logs/access-log), field by field. */
 const ACCESS_LOG_FORMAT = `${[
   "[%START_TIME%]",

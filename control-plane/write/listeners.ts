@@ -16,7 +16,7 @@ import { TlsInspectorSchema } from "#xds/gen/envoy/extensions/filters/listener/t
 import { TcpProxySchema } from "#xds/gen/envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy_pb.js";
 import { rbacFilters } from "./authorization.ts";
 import { clusterName, type WriteContext } from "./context.ts";
-import { accessLog, httpManager } from "./http-manager.ts";
+import { accessLog, httpManager, refusalLog } from "./http-manager.ts";
 import { extension, type Json, type Resource, resource, socketAddress } from "./resource.ts";
 import { gatewayTableName } from "./routes.ts";
 import { gatewayTls, inboundTls } from "./tls.ts";
@@ -70,6 +70,7 @@ function sidecarListeners(ir: WorkloadIr, context: WriteContext): Json[] {
         ...(chainsLookAt(p).http ? [httpInspector] : []),
       ]),
       filter_chains: portChains(p, ir, context),
+      access_log: refusalLog(context),
     })),
   ];
 }
@@ -250,6 +251,7 @@ function tcpService(s: TcpServiceIr, address: string, ir: WorkloadIr, context: W
 function virtualOutbound(ir: WorkloadIr, context: WriteContext): Json {
   return {
     name: "virtualOutbound",
+    access_log: refusalLog(context),
     address: socketAddress("0.0.0.0", OUTBOUND_PORT),
     use_original_dst: true,
     traffic_direction: "OUTBOUND",
@@ -269,6 +271,7 @@ function virtualInbound(ir: WorkloadIr, context: WriteContext): Json {
   const ports = new Map(ir.inbound.map((p) => [p.port, p]));
   return {
     name: "virtualInbound",
+    access_log: refusalLog(context),
     address: socketAddress("0.0.0.0", INBOUND_PORT),
     traffic_direction: "INBOUND",
     max_connections_to_accept_per_socket_event: 1,

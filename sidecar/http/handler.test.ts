@@ -109,7 +109,13 @@ async function start(ports: number[]) {
   const pools = new Pools();
   const retries = new RetryBudget();
   const plane = new DataPlane(
-    { trustDomain: "cluster.local", secret: () => null, permits: () => true, refused: () => {} },
+    {
+      trustDomain: "cluster.local",
+      secret: () => null,
+      permits: () => true,
+      refused: () => {},
+      unmatched: () => {},
+    },
     {
       tcp: () => {},
       drainHttp: () => {},

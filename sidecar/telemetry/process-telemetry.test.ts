@@ -214,7 +214,13 @@ async function proxy(world: World = {}, answer: (url: string) => number = () => 
     observer: telemetry.http,
   };
   const plane = new DataPlane(
-    { trustDomain: "cluster.local", secret: () => null, permits: () => true, refused: () => {} },
+    {
+      trustDomain: "cluster.local",
+      secret: () => null,
+      permits: () => true,
+      refused: () => {},
+      unmatched: () => {},
+    },
     {
       drainHttp: () => {},
       tcp: (accepted, config) =>

@@ -1,5 +1,13 @@
 import type { Accepted } from "../inbound.ts";
-import type { Cluster, Host, Snapshot, TcpConfig } from "../snapshot.ts";
+import type {
+  AccessLog,
+  Cluster,
+  ConnectionFacts,
+  Host,
+  Listener,
+  Snapshot,
+  TcpConfig,
+} from "../snapshot.ts";
 import type { TcpProxy } from "../tcp/proxy.ts";
 import type { TcpEnd, TcpObserver } from "../tcp/terminal.ts";
 import type { TcpSeries } from "./istio-metrics.ts";
@@ -14,7 +22,7 @@ export class TcpTelemetry {
   readonly #metrics: RequestMetrics;
   readonly #sinks: LogSinks;
   readonly #open = new Set<Connection>();
-  readonly #logs = new WeakMap<TcpConfig, LogPlan[]>();
+  readonly #logs = new WeakMap<readonly AccessLog[], LogPlan[]>();
 
   constructor(metrics: RequestMetrics, sinks: LogSinks) {
     this.#metrics = metrics;
@@ -42,7 +50,7 @@ export class TcpTelemetry {
           connection.series.closed.inc();
           this.#open.delete(connection);
         }
-        const logs = this.#logsOf(config);
+        const logs = this.#logsOf(config.accessLog);
         if (logs.length === 0) return;
         const record = new RequestRecord(null, accepted.facts, startMs);
         record.durationMs = performance.now() - startedAt;
@@ -62,11 +70,19 @@ export class TcpTelemetry {
     for (const connection of this.#open) connection.collect();
   }
 
-  #logsOf(config: TcpConfig): LogPlan[] {
-    let logs = this.#logs.get(config);
+  /** A connection that no chain of its listener takes: only the listener's log tells. */
+  unmatched(listener: Listener, facts: ConnectionFacts): void {
+    const record = new RequestRecord(null, facts, Date.now());
+    record.flag = "NR";
+    record.detail = "filter_chain_not_found";
+    writeLogs(this.#logsOf(listener.accessLog), record, null);
+  }
+
+  #logsOf(configured: readonly AccessLog[]): LogPlan[] {
+    let logs = this.#logs.get(configured);
     if (logs === undefined) {
-      logs = logPlans(config.accessLog, this.#sinks, []);
-      this.#logs.set(config, logs);
+      logs = logPlans(configured, this.#sinks, []);
+      this.#logs.set(configured, logs);
     }
     return logs;
   }

@@ -124,7 +124,13 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
   const retries = new RetryBudget();
   const open = new Set<DownstreamConnection>();
   const plane = new DataPlane(
-    { trustDomain: "cluster.local", secret: () => null, permits: () => true, refused: () => {} },
+    {
+      trustDomain: "cluster.local",
+      secret: () => null,
+      permits: () => true,
+      refused: () => {},
+      unmatched: () => {},
+    },
     {
       tcp: () => {},
       drainHttp: () => {},

@@ -192,6 +192,11 @@ onEachDataPlane("bookinfo", { from: join(root, "examples/bookinfo"), args }, (me
     expect(ok![17]).toBe(`${mesh().pod("productpage-v1").podIp}:9080`);
     expect(ok![18]).toBe("outbound|9080||productpage.default.svc.cluster.local");
     expect(missing!.slice(4, 7)).toEqual(["404", "NR", "route_not_found"]);
+    // A caller without mTLS at a STRICT port meets no chain: the listener's log says why.
+    await expect(fetch(`http://${mesh().pod("productpage-v1").podIp}:9080/`)).rejects.toThrow();
+    await expect
+      .poll(() => lines("productpage-v1").map((l) => l.slice(4, 7)), { timeout: 10_000 })
+      .toContainEqual(["0", "NR", "filter_chain_not_found"]);
     // The callee writes the same id.
     await expect
       .poll(() => lines("productpage-v1").map((l) => l[15]), { timeout: 10_000 })

@@ -72,6 +72,8 @@ export interface Finished {
   readonly stderr: string;
 }
 
+/** Where a proxy shows its metrics. */
+const PROMETHEUS_PORT = 15090;
 const ROOT = join(import.meta.dirname, "../..");
 
 export class Mesh {
@@ -128,7 +130,10 @@ export class Mesh {
     )?.metadata.name;
     if (ip === undefined) throw new Error(`${from} has no address of ${service}`);
     if (this.mode === "transparent")
-      return (await this.#door(name)).to(ip, await this.#portsOf(service, namespace));
+      return (await this.#door(name, () => this.#appOf(name).pid)).to(
+        ip,
+        await this.#portsOf(service, namespace),
+      );
     return `${pod?.metadata.annotations?.["weft.dev/service-prefix"]}.${ip.split(".").slice(2).join(".")}`;
   }
 
@@ -136,16 +141,37 @@ export class Mesh {
   async appAddress(workload: string): Promise<string> {
     const { name, appIp } = this.pod(workload);
     if (this.mode === "explicit") return appIp;
-    const pod = this.#platform().find((item) => item.kind === "Pod" && item.metadata.name === name);
-    const ports = pod?.spec?.containers?.flatMap((c) => c.ports.map((p) => p.containerPort)) ?? [];
-    return (await this.#door(name)).to(appIp, ports); // a pod's call to itself is not intercepted
+    // A pod's call to itself is not intercepted.
+    return (await this.#door(name, () => this.#appOf(name).pid)).to(appIp, this.#containerPorts(name));
   }
 
-  #door(pod: string): Promise<Door> {
-    let door = this.#doors.get(pod);
+  /** An address at which the test process reaches a pod through its proxy, as a stranger on the network. */
+  async podAddress(workload: string): Promise<string> {
+    const { name, podIp } = this.pod(workload);
+    if (this.mode === "explicit") return podIp;
+    const ports = [...this.#containerPorts(name), PROMETHEUS_PORT];
+    return (await this.#door("node", () => this.#holder())).to(podIp, ports);
+  }
+
+  #containerPorts(name: string): number[] {
+    const pod = this.#platform().find((item) => item.kind === "Pod" && item.metadata.name === name);
+    return pod?.spec?.containers?.flatMap((c) => c.ports.map((p) => p.containerPort)) ?? [];
+  }
+
+  /** The process that holds the mesh's network in transparent mode. */
+  #holder(): number {
+    const holder = this.#processes().find(({ args }) =>
+      args.some((arg) => arg.endsWith("/network/holder.ts")),
+    );
+    if (holder === undefined) throw new Error("nothing holds the mesh's network");
+    return holder.pid;
+  }
+
+  #door(where: string, pid: () => number): Promise<Door> {
+    let door = this.#doors.get(where);
     if (door === undefined) {
-      door = Door.open(enter(this.#appOf(pod).pid), join(this.#home, `door-${this.#doors.size}`));
-      this.#doors.set(pod, door);
+      door = Door.open(enter(pid()), join(this.#home, `door-${this.#doors.size}`));
+      this.#doors.set(where, door);
     }
     return door;
   }
@@ -212,11 +238,7 @@ export class Mesh {
   /** Runs a program outside of every pod, where pods can be reached: as a kubelet or a host of the cluster would. */
   execOnNode(command: readonly string[]): Promise<Finished> {
     if (this.mode === "explicit") return run(command, process.env);
-    const holder = this.#processes().find(({ args }) =>
-      args.some((arg) => arg.endsWith("/network/holder.ts")),
-    );
-    if (holder === undefined) throw new Error("nothing holds the mesh's network");
-    return run([...enter(holder.pid), ...command], process.env);
+    return run([...enter(this.#holder()), ...command], process.env);
   }
 
   /** `weft ARGS` on this mesh; its standard output. A non-zero exit is an error with what it said. */

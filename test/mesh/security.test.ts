@@ -16,365 +16,376 @@ const VISITOR = "spiffe://cluster.local/ns/other/sa/visitor";
 const SOON = { timeout: 10_000, interval: 10 };
 const ECHO = "spiffe://cluster.local/ns/default/sa/echo";
 
-onEachDataPlane("security", { from, replace }, (mesh, { dataPlane }) => {
-  let service = "";
-  let podIp = "";
-  let visitor: Identity;
-  const applied: [kind: string, name: string][] = [];
-  beforeAll(async () => {
-    // Envoy answers one more request on each connection that was open when a policy changed: here none is.
-    await mesh().apply(`
+onEachDataPlane(
+  "security",
+  { from, replace, modes: ["explicit", "transparent"] },
+  (mesh, { dataPlane, mode }) => {
+    // What needs addresses of loopback, or the HTTP proxy port.
+    const testExplicit = mode === "explicit" ? test : (): void => {};
+    let service = "";
+    let podIp = "";
+    let visitor: Identity;
+    const applied: [kind: string, name: string][] = [];
+    beforeAll(async () => {
+      // Envoy answers one more request on each connection that was open when a policy changed: here none is.
+      await mesh().apply(`
 apiVersion: networking.istio.io/v1
 kind: DestinationRule
 metadata: { name: echo }
 spec: { host: echo, trafficPolicy: { connectionPool: { http: { maxRequestsPerConnection: 1 } } } }
 `);
-    service = await mesh().addressOf("echo", "client");
-    podIp = mesh().pod("echo-v1").podIp;
-    visitor = forged(mesh(), { spiffeId: VISITOR });
-  });
-  afterEach(async () => {
-    for (const [kind, name] of applied.splice(0)) await mesh().delete(kind, name);
-  });
-
-  /** Policies for the pods of echo, gone after the test. */
-  async function policy(kind: "PeerAuthentication" | "AuthorizationPolicy", spec: string): Promise<void> {
-    if (!applied.some(([k]) => k === kind)) applied.push([kind, "tested"]);
-    await mesh().apply(
-      `apiVersion: security.istio.io/v1\nkind: ${kind}\nmetadata: { name: tested }\nspec:${spec}\n`,
-    );
-  }
-
-  type Who = "client" | "visitor" | "nobody";
-  /** "client" through its sidecar, "visitor" by hand-made mTLS, "nobody" in plaintext; 0: the connection was refused. */
-  async function ask(who: Who, path = "/", more: Partial<Call> = {}): Promise<Reply | null> {
-    const request = { port: 8080, path, ...more, headers: { host: "echo:8080", ...more.headers } };
-    const sent =
-      who === "client"
-        ? call({ host: service, ...request })
-        : who === "visitor"
-          ? callByTls({ host: podIp, ...request }, visitor)
-          : call({ host: podIp, ...request });
-    return await sent.catch(() => null);
-  }
-  async function status(who: Who, path = "/", more: Partial<Call> = {}): Promise<number> {
-    return (await ask(who, path, more))?.status ?? 0;
-  }
-  const allowed = (expected: Record<Who, number>) =>
-    expect
-      .poll(
-        async () => ({
-          client: await status("client"),
-          visitor: await status("visitor"),
-          nobody: await status("nobody"),
-        }),
-        SOON,
-      )
-      .toEqual(expected);
-  const identity = async (who: Who) => (await ask(who))?.echoed?.identity;
-
-  /** "bytes" sent to the TCP port and what came back; "" when the connection was closed instead. */
-  function talk(socket: Socket): Promise<string> {
-    return new Promise((resolve) => {
-      let back = "";
-      socket.on("data", (chunk) => {
-        back += chunk;
-        socket.end(); // not before: Envoy drops a plaintext connection that ends while it is looked at
-      });
-      socket.on("end", () => socket.end());
-      socket.on("error", () => {});
-      socket.on("close", () => resolve(back));
-      socket.write("bytes");
+      service = await mesh().addressOf("echo", "client");
+      podIp = await mesh().podAddress("echo-v1");
+      visitor = forged(mesh(), { spiffeId: VISITOR });
     });
-  }
-  async function tcp(who: Who): Promise<string> {
-    if (who === "client") return await talk(connect({ host: service, port: 9000, allowHalfOpen: true }));
-    const to = { host: podIp, port: 9000 };
-    if (who === "nobody") return await talk(connect({ ...to, allowHalfOpen: true }));
-    return await meshTls(to, visitor, ["istio"]).then(talk, () => "");
-  }
+    afterEach(async () => {
+      for (const [kind, name] of applied.splice(0)) await mesh().delete(kind, name);
+    });
 
-  describe("PeerAuthentication", () => {
-    test("none is PERMISSIVE: mTLS has an identity, plaintext has none", async () => {
-      expect(await identity("client")).toBe(CLIENT);
-      expect(await identity("visitor")).toBe(VISITOR);
-      expect(await identity("nobody")).toBe(null);
-      expect([await tcp("client"), await tcp("visitor"), await tcp("nobody")]).toEqual(
-        Array(3).fill("bytes"),
+    /** Policies for the pods of echo, gone after the test. */
+    async function policy(kind: "PeerAuthentication" | "AuthorizationPolicy", spec: string): Promise<void> {
+      if (!applied.some(([k]) => k === kind)) applied.push([kind, "tested"]);
+      await mesh().apply(
+        `apiVersion: security.istio.io/v1\nkind: ${kind}\nmetadata: { name: tested }\nspec:${spec}\n`,
       );
-    });
+    }
 
-    test("STRICT: plaintext is refused, on HTTP and TCP ports", async () => {
-      await policy("PeerAuthentication", " { mtls: { mode: STRICT } }");
-      await allowed({ client: 200, visitor: 200, nobody: 0 });
-      expect([await tcp("client"), await tcp("visitor"), await tcp("nobody")]).toEqual([
-        "bytes",
-        "bytes",
-        "",
-      ]);
-      expect(await identity("client")).toBe(CLIENT);
-    });
+    type Who = "client" | "visitor" | "nobody";
+    /** "client" through its sidecar, "visitor" by hand-made mTLS, "nobody" in plaintext; 0: the connection was refused. */
+    async function ask(who: Who, path = "/", more: Partial<Call> = {}): Promise<Reply | null> {
+      const request = { port: 8080, path, ...more, headers: { host: "echo:8080", ...more.headers } };
+      const sent =
+        who === "client"
+          ? call({ host: service, ...request })
+          : who === "visitor"
+            ? callByTls({ host: podIp, ...request }, visitor)
+            : call({ host: podIp, ...request });
+      return await sent.catch(() => null);
+    }
+    async function status(who: Who, path = "/", more: Partial<Call> = {}): Promise<number> {
+      return (await ask(who, path, more))?.status ?? 0;
+    }
+    const allowed = (expected: Record<Who, number>) =>
+      expect
+        .poll(
+          async () => ({
+            client: await status("client"),
+            visitor: await status("visitor"),
+            nobody: await status("nobody"),
+          }),
+          SOON,
+        )
+        .toEqual(expected);
+    const identity = async (who: Who) => (await ask(who))?.echoed?.identity;
 
-    test("DISABLE: plaintext only, and clients know", async () => {
-      await policy("PeerAuthentication", " { mtls: { mode: DISABLE } }");
-      await allowed({ client: 200, visitor: 0, nobody: 200 });
-      await expect.poll(() => identity("client"), SOON).toBe(null); // connections from before may end first
-      expect([await tcp("client"), await tcp("nobody")]).toEqual(["bytes", "bytes"]);
-    });
+    /** "bytes" sent to the TCP port and what came back; "" when the connection was closed instead. */
+    function talk(socket: Socket): Promise<string> {
+      return new Promise((resolve) => {
+        let back = "";
+        socket.on("data", (chunk) => {
+          back += chunk;
+          socket.end(); // not before: Envoy drops a plaintext connection that ends while it is looked at
+        });
+        socket.on("end", () => socket.end());
+        socket.on("error", () => {});
+        socket.on("close", () => resolve(back));
+        socket.write("bytes");
+      });
+    }
+    async function tcp(who: Who): Promise<string> {
+      if (who === "client") return await talk(connect({ host: service, port: 9000, allowHalfOpen: true }));
+      const to = { host: podIp, port: 9000 };
+      if (who === "nobody") return await talk(connect({ ...to, allowHalfOpen: true }));
+      return await meshTls(to, visitor, ["istio"]).then(talk, () => "");
+    }
 
-    test("a port has a mode of its own", async () => {
-      await policy(
-        "PeerAuthentication",
-        `
+    describe("PeerAuthentication", () => {
+      test("none is PERMISSIVE: mTLS has an identity, plaintext has none", async () => {
+        expect(await identity("client")).toBe(CLIENT);
+        expect(await identity("visitor")).toBe(VISITOR);
+        expect(await identity("nobody")).toBe(null);
+        expect([await tcp("client"), await tcp("visitor"), await tcp("nobody")]).toEqual(
+          Array(3).fill("bytes"),
+        );
+      });
+
+      test("STRICT: plaintext is refused, on HTTP and TCP ports", async () => {
+        await policy("PeerAuthentication", " { mtls: { mode: STRICT } }");
+        await allowed({ client: 200, visitor: 200, nobody: 0 });
+        expect([await tcp("client"), await tcp("visitor"), await tcp("nobody")]).toEqual([
+          "bytes",
+          "bytes",
+          "",
+        ]);
+        expect(await identity("client")).toBe(CLIENT);
+      });
+
+      test("DISABLE: plaintext only, and clients know", async () => {
+        await policy("PeerAuthentication", " { mtls: { mode: DISABLE } }");
+        await allowed({ client: 200, visitor: 0, nobody: 200 });
+        await expect.poll(() => identity("client"), SOON).toBe(null); // connections from before may end first
+        expect([await tcp("client"), await tcp("nobody")]).toEqual(["bytes", "bytes"]);
+      });
+
+      test("a port has a mode of its own", async () => {
+        await policy(
+          "PeerAuthentication",
+          `
   selector: { matchLabels: { app: echo } }
   mtls: { mode: STRICT }
   portLevelMtls: { 8080: { mode: PERMISSIVE } }`,
-      );
-      await expect.poll(() => tcp("nobody"), SOON).toBe("");
-      await allowed({ client: 200, visitor: 200, nobody: 200 });
-      expect(await tcp("client")).toBe("bytes");
-    });
-  });
-
-  describe("AuthorizationPolicy", () => {
-    const onEcho = "  selector: { matchLabels: { app: echo } }\n";
-    const rules = (spec: string): Promise<void> => policy("AuthorizationPolicy", `\n${onEcho}${spec}`);
-
-    test.for<[string, string, Record<Who, number>]>([
-      [
-        "ALLOW a principal",
-        `  rules: [{ from: [{ source: { principals: ["cluster.local/ns/default/sa/client"] } }] }]`,
-        { client: 200, visitor: 403, nobody: 403 },
-      ],
-      [
-        "ALLOW a namespace",
-        `  rules: [{ from: [{ source: { namespaces: [other] } }] }]`,
-        { client: 403, visitor: 200, nobody: 403 },
-      ],
-      [
-        "ALLOW whoever has an identity",
-        `  rules: [{ from: [{ source: { principals: ["*"] } }] }]`,
-        { client: 200, visitor: 200, nobody: 403 },
-      ],
-      [
-        "ALLOW by the end of a principal",
-        `  rules: [{ from: [{ source: { principals: ["*/sa/visitor"] } }] }]`,
-        { client: 403, visitor: 200, nobody: 403 },
-      ],
-      [
-        "ALLOW without a namespace is not for who has none",
-        `  rules: [{ from: [{ source: { notNamespaces: [other] } }] }]`,
-        { client: 200, visitor: 403, nobody: 200 },
-      ],
-      [
-        "DENY a principal",
-        `  action: DENY\n  rules: [{ from: [{ source: { principals: ["cluster.local/ns/other/sa/visitor"] } }] }]`,
-        { client: 200, visitor: 403, nobody: 200 },
-      ],
-      [
-        "DENY all but one",
-        `  action: DENY\n  rules: [{ from: [{ source: { notPrincipals: ["cluster.local/ns/default/sa/client"] } }] }]`,
-        { client: 200, visitor: 403, nobody: 403 },
-      ],
-      ["ALLOW nothing: everyone is denied", "  action: ALLOW", { client: 403, visitor: 403, nobody: 403 }],
-      ["DENY nothing", "  action: DENY", { client: 200, visitor: 200, nobody: 200 }],
-      ["a rule without conditions takes all", "  rules: [{}]", { client: 200, visitor: 200, nobody: 200 }],
-      ["AUDIT decides nothing", "  action: AUDIT\n  rules: [{}]", { client: 200, visitor: 200, nobody: 200 }],
-    ])("%s", async ([_, spec, expected]) => {
-      await rules(spec);
-      await allowed(expected);
-      if (expected.nobody === 403) expect((await ask("nobody"))?.body).toBe("RBAC: access denied");
+        );
+        await expect.poll(() => tcp("nobody"), SOON).toBe("");
+        await allowed({ client: 200, visitor: 200, nobody: 200 });
+        expect(await tcp("client")).toBe("bytes");
+      });
     });
 
-    test("methods and paths, also by other spellings of a path", async () => {
-      await rules(`  action: DENY
+    describe("AuthorizationPolicy", () => {
+      const onEcho = "  selector: { matchLabels: { app: echo } }\n";
+      const rules = (spec: string): Promise<void> => policy("AuthorizationPolicy", `\n${onEcho}${spec}`);
+
+      test.for<[string, string, Record<Who, number>]>([
+        [
+          "ALLOW a principal",
+          `  rules: [{ from: [{ source: { principals: ["cluster.local/ns/default/sa/client"] } }] }]`,
+          { client: 200, visitor: 403, nobody: 403 },
+        ],
+        [
+          "ALLOW a namespace",
+          `  rules: [{ from: [{ source: { namespaces: [other] } }] }]`,
+          { client: 403, visitor: 200, nobody: 403 },
+        ],
+        [
+          "ALLOW whoever has an identity",
+          `  rules: [{ from: [{ source: { principals: ["*"] } }] }]`,
+          { client: 200, visitor: 200, nobody: 403 },
+        ],
+        [
+          "ALLOW by the end of a principal",
+          `  rules: [{ from: [{ source: { principals: ["*/sa/visitor"] } }] }]`,
+          { client: 403, visitor: 200, nobody: 403 },
+        ],
+        [
+          "ALLOW without a namespace is not for who has none",
+          `  rules: [{ from: [{ source: { notNamespaces: [other] } }] }]`,
+          { client: 200, visitor: 403, nobody: 200 },
+        ],
+        [
+          "DENY a principal",
+          `  action: DENY\n  rules: [{ from: [{ source: { principals: ["cluster.local/ns/other/sa/visitor"] } }] }]`,
+          { client: 200, visitor: 403, nobody: 200 },
+        ],
+        [
+          "DENY all but one",
+          `  action: DENY\n  rules: [{ from: [{ source: { notPrincipals: ["cluster.local/ns/default/sa/client"] } }] }]`,
+          { client: 200, visitor: 403, nobody: 403 },
+        ],
+        ["ALLOW nothing: everyone is denied", "  action: ALLOW", { client: 403, visitor: 403, nobody: 403 }],
+        ["DENY nothing", "  action: DENY", { client: 200, visitor: 200, nobody: 200 }],
+        ["a rule without conditions takes all", "  rules: [{}]", { client: 200, visitor: 200, nobody: 200 }],
+        [
+          "AUDIT decides nothing",
+          "  action: AUDIT\n  rules: [{}]",
+          { client: 200, visitor: 200, nobody: 200 },
+        ],
+      ])("%s", async ([_, spec, expected]) => {
+        await rules(spec);
+        await allowed(expected);
+        if (expected.nobody === 403) expect((await ask("nobody"))?.body).toBe("RBAC: access denied");
+      });
+
+      test("methods and paths, also by other spellings of a path", async () => {
+        await rules(`  action: DENY
   rules:
     - to: [{ operation: { methods: [POST] } }]
     - to: [{ operation: { paths: [/admin, "/secret/*", "*.key"] } }]`);
-      await expect.poll(() => status("client", "/", { method: "POST" }), SOON).toBe(403);
-      expect(await status("client", "/", { method: "PUT" })).toBe(200);
-      for (const path of [
-        "/admin",
-        "/admin?q",
-        "/./admin",
-        "/x/../admin",
-        "/x/%2e%2e/admin",
-        "/%61dmin",
-        "/secret/",
-        "/secret/a/b",
-        "/a.key",
-      ])
-        for (const who of ["client", "nobody"] as const) expect(await status(who, path), path).toBe(403);
-      for (const path of ["/admin/", "/secret", "/a.keys", "/ADMIN", "//admin", "/?p=/admin"])
-        expect(await status("client", path), path).toBe(200);
-    });
+        await expect.poll(() => status("client", "/", { method: "POST" }), SOON).toBe(403);
+        expect(await status("client", "/", { method: "PUT" })).toBe(200);
+        for (const path of [
+          "/admin",
+          "/admin?q",
+          "/./admin",
+          "/x/../admin",
+          "/x/%2e%2e/admin",
+          "/%61dmin",
+          "/secret/",
+          "/secret/a/b",
+          "/a.key",
+        ])
+          for (const who of ["client", "nobody"] as const) expect(await status(who, path), path).toBe(403);
+        for (const path of ["/admin/", "/secret", "/a.keys", "/ADMIN", "//admin", "/?p=/admin"])
+          expect(await status("client", path), path).toBe(200);
+      });
 
-    test("hosts and headers", async () => {
-      await rules(`  rules:
+      test("hosts and headers", async () => {
+        await rules(`  rules:
     - to: [{ operation: { hosts: ["echo:*"] } }]
       when: [{ key: "request.headers[x-role]", values: [admin, "ops-*"] }]`);
-      const role = (name: string): Partial<Call> => ({ headers: { "x-role": name } });
-      await expect.poll(() => status("client"), SOON).toBe(403);
-      expect(await status("client", "/", role("admin"))).toBe(200);
-      expect(await status("client", "/", role("ops-1"))).toBe(200);
-      expect(await status("client", "/", role("Admin"))).toBe(403);
-      expect(await status("nobody", "/", { headers: { host: "other", "x-role": "admin" } })).toBe(403);
-    });
-
-    test("ipBlocks: the address of the peer, not what it says", async () => {
-      await rules(`  rules: [{ from: [{ source: { ipBlocks: ["127.0.9.0/29"] } }] }]`);
-      await expect.poll(() => status("client"), SOON).toBe(403);
-      expect(await status("nobody", "/", { localAddress: "127.0.9.7" })).toBe(200);
-      expect(await status("nobody", "/", { localAddress: "127.0.9.8" })).toBe(403);
-      const claim = { "x-forwarded-for": "127.0.9.7", "x-envoy-external-address": "127.0.9.7" };
-      expect(await status("nobody", "/", { headers: claim })).toBe(403);
-    });
-
-    test("a TCP port", async () => {
-      await rules(
-        `  rules: [{ from: [{ source: { principals: ["*/sa/client"] } }], to: [{ operation: { ports: ["9000"] } }] }]`,
-      );
-      await expect.poll(() => tcp("nobody"), SOON).toBe("");
-      expect([await tcp("client"), await tcp("visitor")]).toEqual(["bytes", ""]);
-      expect(await status("client")).toBe(403);
-    });
-
-    test("on a TCP port a rule about HTTP allows nothing, and denies without that condition", async () => {
-      await rules(`  rules: [{ to: [{ operation: { ports: ["9000"], methods: [GET] } }] }]`);
-      await expect.poll(() => tcp("client"), SOON).toBe("");
-      await rules(`  action: DENY\n  rules: [{ to: [{ operation: { ports: ["9000"], methods: [GET] } }] }]`);
-      await expect.poll(() => status("client"), SOON).toBe(200);
-      expect(await tcp("client")).toBe("");
-    });
-
-    test("a revoked permission bites on the next request of a kept connection", async () => {
-      const agent = new Agent({ keepAlive: true, maxSockets: 1 });
-      const first = await ask("nobody", "/", { agent });
-      expect(first?.status).toBe(200);
-      await rules(`  action: DENY\n  rules: [{}]`);
-      let next = await ask("nobody", "/", { agent });
-      expect(next?.localPort).toBe(first?.localPort);
-      // Envoy keeps the old filters for a connection; ours answers once more, and says that it was the last time.
-      if (dataPlane === "envoy" && next?.status === 200) {
-        expect(next.headers.connection).toBe("close");
-        next = await ask("nobody", "/", { agent });
-      }
-      expect(next?.status).toBe(403);
-      agent.destroy();
-    });
-  });
-
-  describe("claims of a client", () => {
-    const claims = {
-      "x-forwarded-client-cert":
-        "By=spiffe://cluster.local/ns/default/sa/echo;Hash=00;URI=spiffe://cluster.local/ns/istio-system/sa/admin",
-    };
-    test.for<[Who, string | null]>([
-      ["client", CLIENT],
-      ["visitor", VISITOR],
-      ["nobody", null],
-    ])("x-forwarded-client-cert of %s is not believed", async ([who, expected]) => {
-      const reply = await ask(who, "/", { headers: claims });
-      expect(reply?.echoed?.identity).toBe(expected);
-      // Of a peer with a certificate it is kept, in front of what we know of the peer (Istio: APPEND_FORWARD).
-      expect(reply?.body.includes("sa/admin")).toBe(who === "visitor");
-    });
-
-    test.for<Who>(["visitor", "nobody"])("x-envoy-* of %s change nothing", async (who) => {
-      const headers = {
-        "x-envoy-upstream-rq-timeout-ms": "1",
-        "x-envoy-upstream-alt-stat-name": "x",
-        "x-envoy-max-retries": "9",
-        "x-envoy-retry-on": "5xx",
-        "x-envoy-decorator-operation": "x",
-        "x-envoy-original-path": "/other",
-      };
-      const reply = await ask(who, "/real?delay=100", { headers });
-      expect(reply).toMatchObject({ status: 200, echoed: { path: "/real?delay=100" } });
-    });
-  });
-
-  describe("on the wire", () => {
-    beforeAll(() =>
-      mesh().apply(
-        "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: { name: strict }\nspec: { mtls: { mode: STRICT } }\n",
-      ),
-    );
-    const openssl = (...args: string[]) =>
-      run(
-        [
-          "sh",
-          "-c",
-          `printf 'GET / HTTP/1.1\\r\\nHost: echo\\r\\nConnection: close\\r\\n\\r\\n' | "$@"`,
-          "sh",
-        ].concat(
-          ["openssl", "s_client", "-connect", `${podIp}:8080`, "-alpn", "istio-http/1.1", "-ign_eof"],
-          args,
-        ),
-        process.env,
-      );
-
-    test("openssl with a certificate of the CA: TLS 1.3, and both have their SPIFFE ids", async () => {
-      const { cert, key, root } = asFiles(await certified(mesh(), mesh().pod("client").name), mesh().dir);
-      const { stdout } = await openssl("-cert", cert, "-key", key, "-CAfile", root, "-showcerts");
-      const said = stdout.toString();
-      expect(said).toContain("TLSv1.3");
-      expect(said).toContain("Verify return code: 0 (ok)");
-      expect(said).toContain(`"identity":"${CLIENT}"`);
-      const server = /-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/.exec(said)?.[0] ?? "";
-      const shown = await run(
-        ["sh", "-c", `echo "$1" | openssl x509 -noout -ext subjectAltName`, "sh", server],
-        process.env,
-      );
-      expect(shown.stdout.toString()).toContain(`URI:${ECHO}`);
-    });
-
-    test("openssl without a certificate is refused", async () => {
-      const { stdout, stderr } = await openssl();
-      expect(stdout.toString() + stderr).toMatch(/certificate required|handshake failure|unexpected eof/);
-      expect(stdout.toString()).not.toContain("HTTP/1.1");
-    });
-
-    test("openssl with TLS 1.1 is refused", async () => {
-      const { cert, key } = asFiles(await certified(mesh(), mesh().pod("client").name), mesh().dir);
-      const { stdout } = await openssl("-cert", cert, "-key", key, "-tls1_1", "-cipher", "ALL:@SECLEVEL=0");
-      expect(stdout.toString()).not.toContain("HTTP/1.1");
-      expect(stdout.toString()).toMatch(/Cipher is \(NONE\)/);
-    });
-
-    const DAY_MS = 86_400_000;
-    test.for<[string, () => Parameters<typeof forged>[1]]>([
-      ["of another CA", () => ({ spiffeId: CLIENT, by: "stranger" })],
-      [
-        "that has expired",
-        () => ({ spiffeId: CLIENT, notBefore: Date.now() - DAY_MS, notAfter: Date.now() - 1000 }),
-      ],
-      [
-        "that is not valid yet",
-        () => ({ spiffeId: CLIENT, notBefore: Date.now() + DAY_MS, notAfter: Date.now() + 2 * DAY_MS }),
-      ],
-      ["of another trust domain", () => ({ spiffeId: "spiffe://other.example/ns/default/sa/client" })],
-      [
-        "of a trust domain that begins alike",
-        () => ({ spiffeId: "spiffe://cluster.local.evil/ns/default/sa/client" }),
-      ],
-    ])("a certificate %s is refused", async ([_, forgery]) => {
-      const to = { host: podIp, port: 8080, headers: { host: "echo" } };
-      await expect(callByTls(to, forged(mesh(), forgery()))).rejects.toThrow();
-      expect(await callByTls(to, forged(mesh(), { spiffeId: CLIENT }))).toMatchObject({ status: 200 });
-    });
-
-    test("between two pods goes TLS 1.3, and no byte of what they say", async () => {
-      const seen: Buffer[] = [];
-      const relay = createServer((near) => {
-        const far = connect({ host: podIp, port: 8080 });
-        near.on("data", (chunk) => seen.push(chunk)).on("error", () => far.destroy());
-        far.on("data", (chunk) => seen.push(chunk)).on("error", () => near.destroy());
-        near.pipe(far).pipe(near);
+        const role = (name: string): Partial<Call> => ({ headers: { "x-role": name } });
+        await expect.poll(() => status("client"), SOON).toBe(403);
+        expect(await status("client", "/", role("admin"))).toBe(200);
+        expect(await status("client", "/", role("ops-1"))).toBe(200);
+        expect(await status("client", "/", role("Admin"))).toBe(403);
+        expect(await status("nobody", "/", { headers: { host: "other", "x-role": "admin" } })).toBe(403);
       });
-      await new Promise<void>((done) => relay.listen(0, "127.0.0.1", done));
-      const { port } = relay.address() as { port: number };
-      await mesh().apply(`
+
+      testExplicit("ipBlocks: the address of the peer, not what it says", async () => {
+        await rules(`  rules: [{ from: [{ source: { ipBlocks: ["127.0.9.0/29"] } }] }]`);
+        await expect.poll(() => status("client"), SOON).toBe(403);
+        expect(await status("nobody", "/", { localAddress: "127.0.9.7" })).toBe(200);
+        expect(await status("nobody", "/", { localAddress: "127.0.9.8" })).toBe(403);
+        const claim = { "x-forwarded-for": "127.0.9.7", "x-envoy-external-address": "127.0.9.7" };
+        expect(await status("nobody", "/", { headers: claim })).toBe(403);
+      });
+
+      test("a TCP port", async () => {
+        await rules(
+          `  rules: [{ from: [{ source: { principals: ["*/sa/client"] } }], to: [{ operation: { ports: ["9000"] } }] }]`,
+        );
+        await expect.poll(() => tcp("nobody"), SOON).toBe("");
+        expect([await tcp("client"), await tcp("visitor")]).toEqual(["bytes", ""]);
+        expect(await status("client")).toBe(403);
+      });
+
+      test("on a TCP port a rule about HTTP allows nothing, and denies without that condition", async () => {
+        await rules(`  rules: [{ to: [{ operation: { ports: ["9000"], methods: [GET] } }] }]`);
+        await expect.poll(() => tcp("client"), SOON).toBe("");
+        await rules(
+          `  action: DENY\n  rules: [{ to: [{ operation: { ports: ["9000"], methods: [GET] } }] }]`,
+        );
+        await expect.poll(() => status("client"), SOON).toBe(200);
+        expect(await tcp("client")).toBe("");
+      });
+
+      test("a revoked permission bites on the next request of a kept connection", async () => {
+        const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+        const first = await ask("nobody", "/", { agent });
+        expect(first?.status).toBe(200);
+        await rules(`  action: DENY\n  rules: [{}]`);
+        let next = await ask("nobody", "/", { agent });
+        expect(next?.localPort).toBe(first?.localPort);
+        // Envoy keeps the old filters for a connection; ours answers once more, and says that it was the last time.
+        if (dataPlane === "envoy" && next?.status === 200) {
+          expect(next.headers.connection).toBe("close");
+          next = await ask("nobody", "/", { agent });
+        }
+        expect(next?.status).toBe(403);
+        agent.destroy();
+      });
+    });
+
+    describe("claims of a client", () => {
+      const claims = {
+        "x-forwarded-client-cert":
+          "By=spiffe://cluster.local/ns/default/sa/echo;Hash=00;URI=spiffe://cluster.local/ns/istio-system/sa/admin",
+      };
+      test.for<[Who, string | null]>([
+        ["client", CLIENT],
+        ["visitor", VISITOR],
+        ["nobody", null],
+      ])("x-forwarded-client-cert of %s is not believed", async ([who, expected]) => {
+        const reply = await ask(who, "/", { headers: claims });
+        expect(reply?.echoed?.identity).toBe(expected);
+        // Of a peer with a certificate it is kept, in front of what we know of the peer (Istio: APPEND_FORWARD).
+        expect(reply?.body.includes("sa/admin")).toBe(who === "visitor");
+      });
+
+      test.for<Who>(["visitor", "nobody"])("x-envoy-* of %s change nothing", async (who) => {
+        const headers = {
+          "x-envoy-upstream-rq-timeout-ms": "1",
+          "x-envoy-upstream-alt-stat-name": "x",
+          "x-envoy-max-retries": "9",
+          "x-envoy-retry-on": "5xx",
+          "x-envoy-decorator-operation": "x",
+          "x-envoy-original-path": "/other",
+        };
+        const reply = await ask(who, "/real?delay=100", { headers });
+        expect(reply).toMatchObject({ status: 200, echoed: { path: "/real?delay=100" } });
+      });
+    });
+
+    describe("on the wire", () => {
+      beforeAll(() =>
+        mesh().apply(
+          "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: { name: strict }\nspec: { mtls: { mode: STRICT } }\n",
+        ),
+      );
+      const openssl = (...args: string[]) =>
+        run(
+          [
+            "sh",
+            "-c",
+            `printf 'GET / HTTP/1.1\\r\\nHost: echo\\r\\nConnection: close\\r\\n\\r\\n' | "$@"`,
+            "sh",
+          ].concat(
+            ["openssl", "s_client", "-connect", `${podIp}:8080`, "-alpn", "istio-http/1.1", "-ign_eof"],
+            args,
+          ),
+          process.env,
+        );
+
+      test("openssl with a certificate of the CA: TLS 1.3, and both have their SPIFFE ids", async () => {
+        const { cert, key, root } = asFiles(await certified(mesh(), mesh().pod("client").name), mesh().dir);
+        const { stdout } = await openssl("-cert", cert, "-key", key, "-CAfile", root, "-showcerts");
+        const said = stdout.toString();
+        expect(said).toContain("TLSv1.3");
+        expect(said).toContain("Verify return code: 0 (ok)");
+        expect(said).toContain(`"identity":"${CLIENT}"`);
+        const server = /-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/.exec(said)?.[0] ?? "";
+        const shown = await run(
+          ["sh", "-c", `echo "$1" | openssl x509 -noout -ext subjectAltName`, "sh", server],
+          process.env,
+        );
+        expect(shown.stdout.toString()).toContain(`URI:${ECHO}`);
+      });
+
+      test("openssl without a certificate is refused", async () => {
+        const { stdout, stderr } = await openssl();
+        expect(stdout.toString() + stderr).toMatch(/certificate required|handshake failure|unexpected eof/);
+        expect(stdout.toString()).not.toContain("HTTP/1.1");
+      });
+
+      test("openssl with TLS 1.1 is refused", async () => {
+        const { cert, key } = asFiles(await certified(mesh(), mesh().pod("client").name), mesh().dir);
+        const { stdout } = await openssl("-cert", cert, "-key", key, "-tls1_1", "-cipher", "ALL:@SECLEVEL=0");
+        expect(stdout.toString()).not.toContain("HTTP/1.1");
+        expect(stdout.toString()).toMatch(/Cipher is \(NONE\)/);
+      });
+
+      const DAY_MS = 86_400_000;
+      test.for<[string, () => Parameters<typeof forged>[1]]>([
+        ["of another CA", () => ({ spiffeId: CLIENT, by: "stranger" })],
+        [
+          "that has expired",
+          () => ({ spiffeId: CLIENT, notBefore: Date.now() - DAY_MS, notAfter: Date.now() - 1000 }),
+        ],
+        [
+          "that is not valid yet",
+          () => ({ spiffeId: CLIENT, notBefore: Date.now() + DAY_MS, notAfter: Date.now() + 2 * DAY_MS }),
+        ],
+        ["of another trust domain", () => ({ spiffeId: "spiffe://other.example/ns/default/sa/client" })],
+        [
+          "of a trust domain that begins alike",
+          () => ({ spiffeId: "spiffe://cluster.local.evil/ns/default/sa/client" }),
+        ],
+      ])("a certificate %s is refused", async ([_, forgery]) => {
+        const to = { host: podIp, port: 8080, headers: { host: "echo" } };
+        await expect(callByTls(to, forged(mesh(), forgery()))).rejects.toThrow();
+        expect(await callByTls(to, forged(mesh(), { spiffeId: CLIENT }))).toMatchObject({ status: 200 });
+      });
+
+      testExplicit("between two pods goes TLS 1.3, and no byte of what they say", async () => {
+        const seen: Buffer[] = [];
+        const relay = createServer((near) => {
+          const far = connect({ host: podIp, port: 8080 });
+          near.on("data", (chunk) => seen.push(chunk)).on("error", () => far.destroy());
+          far.on("data", (chunk) => seen.push(chunk)).on("error", () => near.destroy());
+          near.pipe(far).pipe(near);
+        });
+        await new Promise<void>((done) => relay.listen(0, "127.0.0.1", done));
+        const { port } = relay.address() as { port: number };
+        await mesh().apply(`
 apiVersion: networking.istio.io/v1
 kind: ServiceEntry
 metadata: { name: relayed }
@@ -392,25 +403,25 @@ spec:
   host: relayed.example
   trafficPolicy: { tls: { mode: ISTIO_MUTUAL, subjectAltNames: ["${ECHO}"] } }
 `);
-      const marker = "this-must-not-be-seen";
-      const request = {
-        host: service.replace(/\d+\.\d+$/, "0.1"),
-        port: 15001,
-        method: "POST",
-        path: `http://relayed.example:8080/${marker}`,
-        headers: { host: "relayed.example:8080", "x-marker": marker },
-        body: marker,
-      };
-      await expect.poll(async () => (await call(request)).status, SOON).toBe(200);
-      expect((await call(request)).echoed).toMatchObject({ identity: CLIENT, body: marker });
-      const bytes = Buffer.concat(seen);
-      expect(bytes.includes(marker)).toBe(false);
-      expect(bytes.includes("HTTP/1.1")).toBe(false);
-      expect(bytes.includes(CLIENT)).toBe(false); // TLS 1.3 hides certificates as well
-      expect(seen[0]?.[0]).toBe(0x16);
+        const marker = "this-must-not-be-seen";
+        const request = {
+          host: service.replace(/\d+\.\d+$/, "0.1"),
+          port: 15001,
+          method: "POST",
+          path: `http://relayed.example:8080/${marker}`,
+          headers: { host: "relayed.example:8080", "x-marker": marker },
+          body: marker,
+        };
+        await expect.poll(async () => (await call(request)).status, SOON).toBe(200);
+        expect((await call(request)).echoed).toMatchObject({ identity: CLIENT, body: marker });
+        const bytes = Buffer.concat(seen);
+        expect(bytes.includes(marker)).toBe(false);
+        expect(bytes.includes("HTTP/1.1")).toBe(false);
+        expect(bytes.includes(CLIENT)).toBe(false); // TLS 1.3 hides certificates as well
+        expect(seen[0]?.[0]).toBe(0x16);
 
-      // Of an endpoint with another identity nothing is wanted.
-      await mesh().apply(`
+        // Of an endpoint with another identity nothing is wanted.
+        await mesh().apply(`
 apiVersion: networking.istio.io/v1
 kind: DestinationRule
 metadata: { name: relayed }
@@ -418,8 +429,9 @@ spec:
   host: relayed.example
   trafficPolicy: { tls: { mode: ISTIO_MUTUAL, subjectAltNames: ["${VISITOR}"] } }
 `);
-      await expect.poll(async () => (await call(request)).status, SOON).toBe(503);
-      relay.close();
+        await expect.poll(async () => (await call(request)).status, SOON).toBe(503);
+        relay.close();
+      });
     });
-  });
-});
+  },
+);

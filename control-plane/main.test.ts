@@ -3,7 +3,12 @@ import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:f
 import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { create } from "@bufbuild/protobuf";
 import { afterEach, beforeEach, expect, it } from "vitest";
+import { Backoff } from "#lib/backoff.ts";
+import { XdsConnection } from "#xds/client/connection.ts";
+import { NodeSchema } from "#xds/gen/envoy/config/core/v3/base_pb.js";
+import { DeltaClientState, shortType, TYPE } from "#xds/index.ts";
 
 let dir: string;
 const children: ChildProcess[] = [];
@@ -56,4 +61,71 @@ it("leaves a living socket alone, and takes over a dead one", { timeout: 40_000 
   expect(existsSync(join(dir, "admin.sock"))).toBe(true);
   start();
   await up();
+});
+
+const POD = `apiVersion: v1
+kind: Pod
+metadata: {name: page-0, labels: {app: page}}
+spec: {serviceAccountName: a, containers: [{name: c, ports: [{containerPort: 80}]}]}
+status: {phase: Running, podIP: 10.0.0.1, conditions: [{type: Ready, status: "True"}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: page}
+spec: {selector: {app: page}, ports: [{name: http, port: 80}]}
+`;
+
+it("killed and started again, it sends a proxy nothing that it has, and takes nothing away", {
+  timeout: 60_000,
+}, async () => {
+  writeFileSync(join(dir, "mesh.yaml"), POD);
+  const listen = { grpc: [`unix:${dir}/xds.sock`], admin: `unix:${dir}/admin.sock`, otlp: null };
+  writeFileSync(
+    join(dir, "c.json"),
+    JSON.stringify({ paths: [join(dir, "mesh.yaml")], stateDir: dir, listen }),
+  );
+  const first = start();
+  await up();
+  const updates: string[] = [];
+  let connected = 0;
+  const id = "sidecar~10.0.0.1~page-0.default~default.svc.cluster.local";
+  const state = new DeltaClientState(create(NodeSchema, { id }), ({ type, upserts, removed }) => {
+    if (upserts.length + removed.length > 0)
+      updates.push(`${shortType(type)} +${upserts.map((r) => r.name)} -${removed}`);
+    return [];
+  });
+  state.subscribe(TYPE.cluster, "*");
+  state.subscribe(TYPE.listener, "*");
+  const connection = new XdsConnection({
+    address: `unix:${dir}/xds.sock`,
+    state,
+    backoff: new Backoff(10, 50),
+    onStatus: (status) => {
+      if (status.connected) connected++;
+    },
+  });
+  try {
+    connection.start();
+    await expect.poll(() => updates.map((u) => u.split(" ")[0])).toContain("RouteConfiguration");
+    first.child.kill("SIGKILL");
+    await first.exit;
+    updates.length = 0;
+    connected = 0;
+    start();
+    await up();
+    // CDS and LDS answer a wildcard even when there is nothing to say.
+    await expect.poll(() => connected, { timeout: 10_000 }).toBeGreaterThanOrEqual(2);
+    writeFileSync(
+      join(dir, "mesh.yaml"),
+      `${POD}---\n${POD.slice(POD.indexOf("---\n") + 4).replaceAll("page", "more")}`,
+    );
+    await expect.poll(() => updates, { timeout: 10_000 }).toContain("RouteConfiguration +80 -");
+    expect(updates).toEqual([
+      "Cluster +outbound|80||more.default.svc.cluster.local -",
+      "ClusterLoadAssignment +outbound|80||more.default.svc.cluster.local -",
+      "RouteConfiguration +80 -",
+    ]);
+  } finally {
+    connection.close();
+  }
 });

@@ -62,6 +62,8 @@ async function main(): Promise<void> {
   const server = new Server();
   ads.register(server);
   const authority = Authority.open(join(config.stateDir, "ca"), config.trustDomain);
+  if (authority.created)
+    log.info("a new root certificate was made", { directory: join(config.stateDir, "ca") });
   addCaService(server, { authority, authenticate, defaultTtlSeconds: config.certificateTtlSeconds, log });
   for (const address of config.listen.grpc) {
     await new Promise<void>((done, fail) =>

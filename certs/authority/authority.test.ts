@@ -2,10 +2,12 @@ import { execFileSync } from "node:child_process";
 import { createHash, generateKeyPairSync } from "node:crypto";
 import {
   chmodSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -54,7 +56,7 @@ test("a new root is made once, files are private, and a restart opens the same o
   expect(first.created).toBe(true);
   expect(statSync(dir).mode & 0o777).toBe(0o700);
   expect(statSync(join(dir, "root-key.pem")).mode & 0o777).toBe(0o600);
-  expect(readdirSync(base)).toEqual(["ca"]);
+  expect(readdirSync(base)).toEqual(["ca", "ca.sha256"]);
   const second = Authority.open(dir, "cluster.local");
   expect(second.created).toBe(false);
   expect(second.rootPem).toBe(first.rootPem);
@@ -102,6 +104,19 @@ test.each(damages)("refuses to start, and touches nothing, on: %s", (_name, mess
   const before = hash();
   expect(() => Authority.open(dir, "cluster.local")).toThrow(message);
   expect(hash()).toBe(before);
+});
+
+test("a CA that is gone, or another one in its place, is not quietly replaced", () => {
+  const { rootPem } = Authority.open(dir, "cluster.local");
+  renameSync(dir, `${dir}-away`);
+  expect(() => Authority.open(dir, "cluster.local")).toThrow(/is gone, but its mark .* remove the mark/);
+  expect(existsSync(dir)).toBe(false);
+  Authority.open(join(base, "other"), "cluster.local");
+  renameSync(join(base, "other"), dir);
+  expect(() => Authority.open(dir, "cluster.local")).toThrow(/another root than the mesh began with/);
+  rmSync(dir, { recursive: true });
+  renameSync(`${dir}-away`, dir);
+  expect(Authority.open(dir, "cluster.local").rootPem).toBe(rootPem);
 });
 
 test("refuses a root of another trust domain and an expired one", () => {

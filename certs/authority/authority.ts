@@ -5,7 +5,7 @@ import { isTrustDomain, parseSpiffeId } from "../spiffe.ts";
 import { buildLeaf, buildRoot } from "../x509/build.ts";
 import { fromPem, toPem } from "../x509/pem.ts";
 import { type ReadCertificate, readCertificate } from "../x509/read.ts";
-import { createStore, readStore, type Stored } from "./store.ts";
+import { createStore, readMark, readStore, type Stored, writeMark } from "./store.ts";
 
 const ROOT_LIFETIME_MS = 10 * 365 * 86_400_000;
 /** Istio backdates by two minutes: the workload's clock may run behind the CA's. */
@@ -42,14 +42,26 @@ export class Authority {
   }
 
   /**
-   * Opens the CA in `directory`, making a new root only when the directory is absent or empty. Throws, and changes
-   * nothing, on anything else that is not a sound CA: a mesh that quietly gets a new root loses every connection.
+   * Opens the CA in `directory`, making a new root only when the directory is absent or empty and no mark beside it
+   * says that there was one. Throws, and changes nothing, on anything else that is not a sound CA: a mesh that quietly
+   * gets a new root loses every connection.
    */
   static open(directory: string, trustDomain: string, clock: Clock = systemClock): Authority {
     if (!isTrustDomain(trustDomain)) throw new Error(`${JSON.stringify(trustDomain)} is no trust domain`);
     const stored = readStore(directory);
+    const mark = readMark(directory);
+    if (stored === undefined && mark !== undefined)
+      throw new Error(
+        `the CA in ${directory} is gone, but its mark ${mark.path} is there: restore the directory from a copy; only if its root may be given up, remove the mark and a new one is made`,
+      );
     if (stored !== undefined) {
       const { root, key } = check(directory, stored, trustDomain, clock.now());
+      const fingerprint = root.x509.fingerprint256;
+      if (mark === undefined) writeMark(directory, fingerprint);
+      else if (mark.fingerprint !== fingerprint)
+        throw new Error(
+          `the CA in ${directory} has another root than the mesh began with (${mark.path}): restore the directory from a copy; only if the new root is meant, remove the mark`,
+        );
       return new Authority(trustDomain, root, key, false, clock);
     }
     const { privateKey } = generateKeyPairSync("ec", { namedCurve: "prime256v1" });
@@ -62,7 +74,9 @@ export class Authority {
       certificate: toPem("CERTIFICATE", der),
       key: privateKey.export({ format: "pem", type: "pkcs8" }) as string,
     });
-    return new Authority(trustDomain, readCertificate(der), privateKey, true, clock);
+    const root = readCertificate(der);
+    writeMark(directory, root.x509.fingerprint256);
+    return new Authority(trustDomain, root, privateKey, true, clock);
   }
 
   /** A leaf for the public key (DER SPKI). The caller has proved both the key and the identity. */
@@ -89,7 +103,7 @@ function check(
 ): { root: ReadCertificate; key: KeyObject } {
   const refuse = (what: string): Error =>
     new Error(
-      `the CA in ${directory} cannot be used: ${what}. Restore the directory from a copy; only if its root may be given up, move it away and a new one is made`,
+      `the CA in ${directory} cannot be used: ${what}. Restore the directory from a copy; only if its root may be given up, move it and ${directory}.sha256 away and a new one is made`,
     );
   let root: ReadCertificate;
   let key: KeyObject;

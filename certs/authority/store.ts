@@ -58,6 +58,24 @@ function checkMode(path: string): void {
     );
 }
 
+/** The fingerprint of the root, beside the directory: it outlives a directory that somebody removed. */
+export function readMark(directory: string): { path: string; fingerprint: string } | undefined {
+  const path = `${directory}.sha256`;
+  try {
+    return { path, fingerprint: readFileSync(path, "utf8").trim() };
+  } catch (problem) {
+    if ((problem as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw problem;
+  }
+}
+
+export function writeMark(directory: string, fingerprint: string): void {
+  const path = `${directory}.sha256`;
+  rmSync(`${path}.new`, { force: true });
+  writeSynced(`${path}.new`, `${fingerprint}\n`);
+  renameSync(`${path}.new`, path);
+}
+
 /** Makes `directory` (0700) with both files (0600). On any failure, a full disk included, nothing is left behind. */
 export function createStore(directory: string, stored: Stored): void {
   const parent = dirname(directory);

@@ -2,14 +2,23 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
-import { type Metadata, Server, ServerCredentials } from "@grpc/grpc-js";
+import { Client, credentials, Metadata, Server, ServerCredentials } from "@grpc/grpc-js";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { Backoff } from "#lib/backoff.ts";
 import { createLogger } from "#lib/log.ts";
 import { XdsConnection } from "#xds/client/connection.ts";
 import { ClusterSchema } from "#xds/gen/envoy/config/cluster/v3/cluster_pb.js";
 import { NodeSchema } from "#xds/gen/envoy/config/core/v3/base_pb.js";
-import { DeltaClientState, packResource, type ResourceSet, SotwClientState, TYPE } from "#xds/index.ts";
+import { AggregatedDiscoveryService } from "#xds/gen/envoy/service/discovery/v3/ads_pb.js";
+import type { DeltaDiscoveryResponse } from "#xds/gen/envoy/service/discovery/v3/discovery_pb.js";
+import {
+  DeltaClientState,
+  packResource,
+  type ResourceSet,
+  SotwClientState,
+  TYPE,
+  toGrpc,
+} from "#xds/index.ts";
 import { AdsServer } from "./ads.ts";
 
 const id = "sidecar~127.0.1.1~a.default~default.svc.cluster.local";
@@ -109,3 +118,50 @@ test("a node that is not what its token says is refused", async () => {
   await vi.waitFor(() => expect(errors[0]).toContain('its token is for "default"'));
   expect(ads.status()).toEqual([]);
 });
+
+test("a peer that does not read holds up nobody, and gets the latest when it reads", async () => {
+  const open = (nodeId: string) => {
+    const state = new DeltaClientState(
+      create(NodeSchema, { id: nodeId, metadata: { NAMESPACE: "default", SERVICE_ACCOUNT: "a" } }),
+      () => [],
+    );
+    const method = toGrpc(AggregatedDiscoveryService)["deltaAggregatedResources"]!;
+    const client = new Client(`unix:${folder}/xds.sock`, credentials.createInsecure());
+    const metadata = new Metadata();
+    metadata.set("authorization", "Bearer good");
+    const stream = client.makeBidiStreamRequest(
+      method.path,
+      method.requestSerialize,
+      method.responseDeserialize as (bytes: Buffer) => DeltaDiscoveryResponse,
+      metadata,
+    );
+    stream.on("error", () => {});
+    state.subscribe(TYPE.cluster, "*");
+    for (const request of state.connect()) stream.write(request);
+    const read = () => {
+      stream.on("data", (response: DeltaDiscoveryResponse) => {
+        for (const request of state.receive(response)) stream.write(request);
+      });
+    };
+    return { state, read, close: () => client.close() };
+  };
+  const stuck = open(id);
+  const other = open(id.replaceAll("a.default", "b.default"));
+  other.read();
+  await vi.waitFor(() => expect(ads.status()).toHaveLength(2));
+  const known = (state: DeltaClientState) => Object.keys(state.known()[TYPE.cluster] ?? {});
+  // Far more than the windows of HTTP/2 and the socket hold.
+  const large = (round: number) => clusters(`${round}-${"x".repeat(1_000_000)}`);
+  let last = large(0);
+  for (let round = 1; round <= 40; round++) {
+    last = large(round);
+    ads.push(id, last);
+    ads.push(id.replaceAll("a.default", "b.default"), clusters(`small-${round}`));
+    await vi.waitFor(() => expect(known(other.state)).toEqual([`small-${round}`]));
+  }
+  expect(known(stuck.state)).toEqual([]);
+  stuck.read();
+  await vi.waitFor(() => expect(known(stuck.state)).toEqual([...last.get(TYPE.cluster)!.keys()]), 10_000);
+  stuck.close();
+  other.close();
+}, 30_000);

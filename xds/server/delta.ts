@@ -8,6 +8,7 @@ import {
 } from "../gen/envoy/service/discovery/v3/discovery_pb.js";
 import { inPushOrder, isWildcardType, TYPE } from "../type-urls.ts";
 import {
+  additionHeld,
   desiredNames,
   endpointsAgain,
   NONE,
@@ -26,6 +27,8 @@ export class DeltaStream {
   readonly #watches: Map<string, Watch> = new Map();
   readonly #nonce: () => string;
   #set: ResourceSet | undefined;
+  /** New clusters whose endpoints the client has yet to ask for. */
+  readonly #awaited: Set<string> = new Set();
 
   constructor(nonce: () => string) {
     this.#nonce = nonce;
@@ -45,6 +48,7 @@ export class DeltaStream {
       this.#watches.set(type, watch);
     } else if (request.responseNonce !== "") {
       events.push(watch.settle(type, request.responseNonce, request.errorDetail?.message));
+      if (watch.nack !== undefined) this.#awaited.clear();
     }
     // Subscriptions count whatever the nonce says: only the acknowledgement in a stale request is void.
     const known = first ? request.initialResourceVersions : {};
@@ -90,10 +94,17 @@ export class DeltaStream {
     const set = this.#set;
     if (set === undefined) return undefined;
     const types = inPushOrder(this.#watches.keys());
+    let held = false;
     for (const type of types) {
+      if (additionHeld(type, this.#watches, this.#awaited)) {
+        held ||= this.#watches.get(type)?.isUpToDate(set.get(type)) === false;
+        continue;
+      }
       const response = this.#respond(set, type, false);
       if (response !== undefined) return response;
     }
+    // What goes may still be in use by what has to wait.
+    if (held) return undefined;
     for (const type of types) {
       if (removalHeld(type, this.#watches)) continue;
       const response = this.#respond(set, type, true);
@@ -133,12 +144,20 @@ export class DeltaStream {
       return undefined;
     }
     if (type === TYPE.cluster) {
+      const endpoints = this.#watches.get(TYPE.endpoints);
+      for (const { name } of resources)
+        if (endpoints?.sent.has(name) === false && set.get(TYPE.endpoints)?.has(name))
+          this.#awaited.add(name);
+      for (const name of removed) this.#awaited.delete(name);
       endpointsAgain(
         this.#watches,
         resources.map((r) => r.name),
       );
     }
-    for (const resource of resources) watch.put(resource.name, resource);
+    for (const resource of resources) {
+      watch.put(resource.name, resource);
+      if (type === TYPE.endpoints) this.#awaited.delete(resource.name);
+    }
     for (const name of removed) {
       if (desired.has(name)) watch.put(name, undefined);
       else watch.drop(name);

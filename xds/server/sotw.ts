@@ -7,6 +7,7 @@ import {
 } from "../gen/envoy/service/discovery/v3/discovery_pb.js";
 import { inPushOrder, isWildcardType, TYPE } from "../type-urls.ts";
 import {
+  additionHeld,
   desiredNames,
   endpointsAgain,
   NONE,
@@ -73,9 +74,16 @@ export class SotwStream {
     const set = this.#set;
     if (set === undefined) return undefined;
     const types = inPushOrder(this.#watches.keys());
+    let held = false;
     for (const removals of [false, true]) {
+      // What goes may still be in use by what has to wait.
+      if (removals && held) return undefined;
       for (const type of types) {
         if (removals && removalHeld(type, this.#watches)) continue;
+        if (additionHeld(type, this.#watches, NOBODY)) {
+          held ||= this.#watches.get(type)?.isUpToDate(set.get(type)) === false;
+          continue;
+        }
         const response = this.#respond(set, type, removals);
         if (response !== undefined) return response;
       }
@@ -138,3 +146,6 @@ export class SotwStream {
     );
   }
 }
+
+/** Which clusters are new is not tracked here: endpoints that are on their way are waited for, no more. */
+const NOBODY: ReadonlySet<string> = new Set();

@@ -139,11 +139,32 @@ describe("delta", () => {
     s.ask(TYPE.route, { resourceNamesSubscribe: ["80"] });
     for (const r of s.drain()) s.ack(r);
     s.stream.update(world({ c: { b: 1 }, e: { b: 1 }, r: { "80": 2 } }));
-    const first = s.drain();
-    expect(brief(first)).toEqual(["Cluster +b -", "RouteConfiguration +80 -"]);
-    for (const r of first) s.ack(r);
-    const second = s.drain();
-    expect(brief(second)).toEqual(["Cluster + -a"]);
+    const step = (): string[] => {
+      const out = s.drain();
+      for (const r of out) s.ack(r);
+      return brief(out);
+    };
+    expect(step()).toEqual(["Cluster +b -"]);
+    // Accepted, but it serves only with endpoints: the route that leads there waits for them.
+    expect(step()).toEqual([]);
+    s.ask(TYPE.endpoints, { resourceNamesSubscribe: ["b"] });
+    expect(step()).toEqual(["ClusterLoadAssignment +b -"]);
+    expect(step()).toEqual(["RouteConfiguration +80 -"]);
+    expect(step()).toEqual(["Cluster + -a"]);
+  });
+  test("a refused cluster holds up no route, and what its old form needs stays", () => {
+    const s = delta({ c: { a: 1 }, e: { a: 1 }, r: { "80": 1 } });
+    s.ask(TYPE.cluster);
+    s.ask(TYPE.endpoints, { resourceNamesSubscribe: ["a"] });
+    s.ask(TYPE.route, { resourceNamesSubscribe: ["80"] });
+    for (const r of s.drain()) s.ack(r);
+    s.stream.update(world({ c: { b: 1 }, e: { b: 1 }, r: { "80": 2 } }));
+    const [cluster] = s.drain();
+    s.ask(TYPE.cluster, { responseNonce: cluster!.nonce, errorDetail: { message: "bad" } });
+    const routes = s.drain();
+    expect(brief(routes)).toEqual(["RouteConfiguration +80 -"]);
+    s.ack(routes[0]!);
+    expect(brief(s.drain())).toEqual(["Cluster + -a"]);
   });
   test("endpoints are sent again for an updated cluster", () => {
     const s = delta({ c: { a: 1 }, e: { a: 1 } });
@@ -185,8 +206,9 @@ describe("state of the world", () => {
     ask(TYPE.cluster, [], "1");
     ask(TYPE.route, ["80"], "2");
     stream.update(world({ c: { b: 1 }, r: { "80": 2 } }));
+    expect(drain(stream).map((r) => [shortType(r.typeUrl), r.resources.length])).toEqual([["Cluster", 2]]);
+    ask(TYPE.cluster, [], "3");
     expect(drain(stream).map((r) => [shortType(r.typeUrl), r.resources.length])).toEqual([
-      ["Cluster", 2],
       ["RouteConfiguration", 1],
     ]);
     ask(TYPE.route, ["80"], "4");

@@ -70,6 +70,10 @@ export class Watch {
   isUpToDate(resources: ReadonlyMap<string, PackedResource> | undefined): boolean {
     return this.upToDate === (resources ?? NONE) && !this.mustReply && this.again.size === 0;
   }
+  /** A response is on its way, neither accepted nor refused. */
+  get underWay(): boolean {
+    return this.unsettled && this.nack === undefined;
+  }
   wants(name: string): boolean {
     return this.wildcard || this.names.has(name);
   }
@@ -148,6 +152,24 @@ export function removalHeld(type: string, watches: ReadonlyMap<string, Watch>): 
     return unsettled(TYPE.cluster) || unsettled(TYPE.listener) || unsettled(TYPE.route);
   if (type === TYPE.route) return unsettled(TYPE.listener);
   return false;
+}
+
+/**
+ * Whether listeners and routes must wait: those clusters that they may lead to are on their way, and a cluster serves
+ * only once its endpoints are there. A refusal ends the waiting: the client then keeps what it has.
+ */
+export function additionHeld(
+  type: string,
+  watches: ReadonlyMap<string, Watch>,
+  awaited: ReadonlySet<string>,
+): boolean {
+  // Who has none yet has nothing to break.
+  if ((type !== TYPE.listener && type !== TYPE.route) || watches.get(type)?.sent.size === 0) return false;
+  const endpoints = watches.get(TYPE.endpoints);
+  return (
+    watches.get(TYPE.cluster)?.underWay === true ||
+    (endpoints !== undefined && (awaited.size > 0 || endpoints.underWay))
+  );
 }
 
 /** Envoy warms an updated cluster until it gets its endpoints again, changed or not (names are equal here). */

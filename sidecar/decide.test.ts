@@ -86,6 +86,29 @@ describe.skipIf(recordedAbsent !== false)("recorded istiod responses", () => {
     expect(away.clusters.map((c) => c.name)).toEqual(["PassthroughCluster"]);
   });
 
+  // Three recordings of one mesh: with and without Istio's own filters, and without interception.
+  test.each([
+    ["productpage-delta", "virtualOutbound"],
+    ["productpage-sotw", "virtualOutbound"],
+    ["productpage-delta-nomx-noalpn", "virtualOutbound"],
+    ["productpage-delta-nomx-noalpn-NONE", null],
+  ])("%s decides as the policies say", (sample, entry) => {
+    const { current } = load(sample).store;
+    // Without interception every listener is bound: the one that leads outwards.
+    const outbound = [...current.listeners.values()].find((l) => l.direction === "OUTBOUND");
+    const listener = entry ?? outbound?.name ?? "";
+    const ask = (host: string, path: string, headers: Record<string, string> = {}) =>
+      decide(current, { listener, facts: facts(), head: head(host, path, headers) });
+    const names = (d: ReturnType<typeof ask>) => d.clusters.map((c) => [c.name.split("|")[2], c.weight]);
+    expect(names(ask("reviews:9080", "/reviews/0", { "end-user": "jason" }))).toEqual([["v3", 1]]);
+    expect(names(ask("reviews:9080", "/reviews/0")).map(([, weight]) => weight)).toEqual([90, 10]);
+    const details = ask("details:9080", "/details/0");
+    expect(details.status === null || details.reason === "cluster_not_found").toBe(true);
+    expect(ask("ratings:9080", "/ratings/0").filters.some((f) => f.verdict === "delay")).toBe(true);
+    const unknown = ask("nobody.example", "/");
+    expect(unknown.clusters.map((c) => c.name).concat(unknown.reason)).toContain("PassthroughCluster");
+  });
+
   test("ratings may be delayed by 2 s, 1 % of the time", () => {
     const { current } = load("productpage-delta").store;
     const ratings = decide(current, {

@@ -1,7 +1,8 @@
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import { UserError } from "./errors.ts";
 import { createOutput, table } from "./output.ts";
-import { stateDir } from "./state-dir.ts";
+import { makeStateDir, stateDir } from "./state-dir.ts";
 
 test("a table has kubectl's form", () => {
   expect(
@@ -27,4 +28,9 @@ test("the state directory follows XDG and refuses bad names and paths too long f
   expect(stateDir("m2", { HOME: "/h" })).toBe("/h/.local/state/weft/m2");
   expect(() => stateDir("../etc", {})).toThrow(UserError);
   expect(() => stateDir("default", { XDG_STATE_HOME: `/${"x".repeat(80)}` })).toThrow(/too long/);
+});
+
+test("a state directory that cannot be made is one sentence with what to do", () => {
+  expect(() => makeStateDir(join(import.meta.filename, "weft"))).toThrow(UserError);
+  expect(() => makeStateDir(join(import.meta.filename, "weft"))).toThrow(/ENOTDIR; set XDG_STATE_HOME/);
 });

@@ -1,3 +1,4 @@
+import { accessSync, constants, mkdirSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { UserError } from "./errors.ts";
@@ -20,4 +21,18 @@ export function stateDir(mesh: string, env: NodeJS.ProcessEnv): string {
     );
   }
   return dir;
+}
+
+/** Makes it, readable by its owner only. A UserError says why it cannot be. */
+export function makeStateDir(dir: string): void {
+  try {
+    mkdirSync(dir, { recursive: true, mode: 0o700 });
+    accessSync(dir, constants.W_OK);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    const why = code === "EACCES" || code === "EPERM" || code === "EROFS" ? "no permission to write" : code;
+    throw new UserError(
+      `state directory ${dir} cannot be used: ${why}; set XDG_STATE_HOME to a folder that can be written`,
+    );
+  }
 }

@@ -1,6 +1,7 @@
 import { type Platform, PlatformError, startPlatform, stopRunning } from "#local/index.ts";
 import type { Command, Input } from "../command.ts";
 import { EXIT, UserError } from "../errors.ts";
+import { makeStateDir } from "../state-dir.ts";
 import { startDetached } from "../up/detach.ts";
 import { watchObjects } from "../up/objects.ts";
 import { readUpOptions, UP_OPTIONS } from "../up/options.ts";
@@ -19,6 +20,7 @@ export const up: Command = {
   async run(input) {
     const paths = input.args[0] as readonly string[];
     const options = readUpOptions(input, paths);
+    makeStateDir(input.stateDir);
     try {
       return input.options["detach"] === true
         ? await detached(input, paths)

@@ -243,7 +243,7 @@ describe.skipIf(missing !== "")(`transparent mode${missing === "" ? "" : ` (skip
     let err = "";
     child.stderr.on("data", (piece) => (err += piece));
     child.stdout.on("data", (piece) => (out += piece));
-    await expect.poll(() => out.endsWith("\n}\n") || child.exitCode !== null, { timeout: 30_000 }).toBe(true);
+    await expect.poll(() => out.endsWith("\n}\n") || child.exitCode !== null, { timeout: 60_000 }).toBe(true);
     expect(err).not.toMatch(/error/);
     expect(JSON.parse(out)).toMatchObject({ mode: "transparent", ready: true });
     expect(JSON.parse(await fetchText(port))).toMatchObject({ pod: "alpha-0", from: "127.0.0.6" });
@@ -251,7 +251,7 @@ describe.skipIf(missing !== "")(`transparent mode${missing === "" ? "" : ` (skip
     expect(started.length).toBeGreaterThan(10);
     child.kill("SIGKILL");
     await expect.poll(() => meshProcesses(join(dir, "weft/default")), { timeout: 10_000 }).toEqual([]);
-  }, 60_000);
+  }, 120_000);
 
   test("where the kernel gives no namespaces: auto says why it is explicit, --mode transparent what to set", async () => {
     // The limit is the user namespace's own, so that this touches nobody else.

@@ -80,7 +80,7 @@ export class HttpHandler implements ExchangeHandler {
     const { request } = exchange;
     if (request.minor === 0 && (!config.acceptHttp10 || request.authority === "")) {
       if (config.acceptHttp10) exchange.respond(400, "http1.missing_host", "", true);
-      else exchange.respond(426, "low_version", "", true);
+      else exchange.respond(426, "low_version", "Upgrade Required", true);
       return;
     }
     if (request.method === "CONNECT") {

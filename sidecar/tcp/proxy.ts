@@ -76,7 +76,9 @@ export class TcpProxy {
       if (!to.write(chunk)) from.pause();
     });
     to.on("drain", () => from.resume());
-    from.on("end", () => to.end());
+    // Without a byte before it, the end of a stream that nobody reads yet is emitted all the same: it may have passed.
+    if (from.readableEnded) to.end();
+    else from.on("end", () => to.end());
   }
 
   // One timer that looks at the last byte's time, not one re-armed per chunk.

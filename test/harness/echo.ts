@@ -2,7 +2,9 @@
  * The backend of mesh tests: a real process-in-process server that says what it received. One port speaks HTTP/1.1
  * (any path answers JSON), WebSocket (frames come back as they went) and, on a second port, raw TCP (bytes come back).
  * `?status=503`, `?size=N`, `?delay=ms` and `?close=1` shape an answer, with `&on=echo-v1` only that of services whose
- * name begins so. A request may carry `x-case: NAME`; `/.cases` answers how many came with each name.
+ * name begins so. `?digest=1` answers length and SHA-256 of the body instead of the body, `?trailers=1` ends in trailers,
+ * and `?refuse=401` answers an upgrade with that status. A request may carry `x-case: NAME`; `/.cases` answers how many
+ * came with each name.
  */
 import { createHash } from "node:crypto";
 import { createServer as createHttp, type IncomingMessage, type ServerResponse } from "node:http";
@@ -15,6 +17,7 @@ export interface Echoed {
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string;
+  readonly trailers: Readonly<Record<string, string>>;
   /** From the last element of x-forwarded-client-cert: the caller's SPIFFE id, or null for plaintext. */
   readonly identity: string | null;
 }
@@ -55,6 +58,11 @@ export async function startEcho(service: string, place: EchoPlace = {}): Promise
   http.on("connection", keep);
   http.on("upgrade", (request, socket, head) => {
     const key = request.headers["sec-websocket-key"];
+    const refuse = new URL(request.url ?? "/", "http://echo").searchParams.get("refuse");
+    if (refuse !== null)
+      return void socket.end(
+        `HTTP/1.1 ${refuse} Refused\r\nContent-Length: 7\r\nConnection: close\r\n\r\nrefused`,
+      );
     if (key === undefined) return void socket.end("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n");
     const accept = createHash("sha1")
       .update(key + WEBSOCKET_GUID)
@@ -89,6 +97,8 @@ function answer(service: string, request: IncomingMessage, response: ServerRespo
   const chunks: Buffer[] = [];
   request.on("data", (chunk: Buffer) => chunks.push(chunk));
   request.on("end", () => {
+    const shaped = service.startsWith(url.searchParams.get("on") ?? "");
+    const asked = (name: string): number => (shaped ? Number(url.searchParams.get(name) ?? 0) : 0);
     const forwarded = String(request.headers["x-forwarded-client-cert"] ?? "");
     const echoed: Echoed = {
       service,
@@ -97,24 +107,31 @@ function answer(service: string, request: IncomingMessage, response: ServerRespo
       headers: Object.fromEntries(
         Object.entries(request.headers).map(([name, value]) => [name, String(value)]),
       ),
-      body: Buffer.concat(chunks).toString("latin1"),
+      body: asked("digest") > 0 ? digestOf(chunks) : Buffer.concat(chunks).toString("latin1"),
+      trailers: request.trailers as Record<string, string>,
       identity: /URI=([^;,]+)[^,]*$/.exec(forwarded)?.[1] ?? null,
     };
-    const shaped = service.startsWith(url.searchParams.get("on") ?? "");
-    const asked = (name: string): number => (shaped ? Number(url.searchParams.get(name) ?? 0) : 0);
     const size = asked("size");
     const send = (): void => {
       if (asked("close") > 0) return void request.socket.destroy();
       response.writeHead(asked("status") || 200, {
         "content-type": "application/json",
         "x-powered-by": service,
+        ...(asked("trailers") > 0 ? { trailer: "x-after" } : {}),
       });
+      if (asked("trailers") > 0) response.addTrailers({ "x-after": "1" });
       response.end(size > 0 ? Buffer.alloc(size, "x") : JSON.stringify(echoed));
     };
     const delay = asked("delay");
     if (delay > 0) setTimeout(send, delay);
     else send();
   });
+}
+
+function digestOf(chunks: readonly Buffer[]): string {
+  const hash = createHash("sha256");
+  for (const chunk of chunks) hash.update(chunk);
+  return `${chunks.reduce((sum, chunk) => sum + chunk.length, 0)} ${hash.digest("hex")}`;
 }
 
 /** A client frame (masked, RFC 6455 5.3) as the server frame with the same payload; small frames in one piece only. */

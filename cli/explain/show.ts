@@ -51,16 +51,20 @@ function showStep({ kind, ok, text, place, details }: Step, out: Output, cwd: st
   const body = hang(text, out.columns, LABEL_WIDTH + 4);
   const lines = [`  ${mark} ${LABELS[kind].padEnd(LABEL_WIDTH)}${ok ? body : out.bad(body)}`];
   const indent = " ".repeat(LABEL_WIDTH + 4);
-  if (place !== null) lines.push(`${indent}${out.dim(at(place, cwd))}`);
+  if (place !== null) lines.push(...at(place, indent, out, cwd));
   for (const detail of details) {
     lines.push(`${indent}- ${hang(detail.text, out.columns, LABEL_WIDTH + 6)}`);
-    if (detail.place !== null) lines.push(`${indent}  ${out.dim(at(detail.place, cwd))}`);
+    if (detail.place !== null) lines.push(...at(detail.place, `${indent}  `, out, cwd));
   }
   return lines;
 }
 
-function at({ object, file, line }: Place, cwd: string): string {
-  return line === 0 ? object : `${object}  ${near(file, cwd)}:${line}`;
+/** The object and its place, on two lines where one would break in the middle of the path. */
+function at({ object, file, line }: Place, indent: string, out: Output, cwd: string): string[] {
+  const where = line === 0 ? "" : `${near(file, cwd)}:${line}`;
+  const one = `${indent}${object}  ${where}`.trimEnd();
+  const lines = one.length <= out.columns ? [one] : [`${indent}${object}`, `${indent}${where}`];
+  return lines.map((text) => out.dim(text));
 }
 
 /** The shorter of the path from here and the absolute one. */

@@ -1,3 +1,5 @@
+import { RE2JS } from "re2js";
+
 /** Small strict decoders: every unknown field, wrong type or field we do not carry yet is reported with its path. */
 
 export interface Issue {
@@ -147,3 +149,18 @@ export function object<const F extends Fields>(
     return out as Decoded<F>;
   };
 }
+
+/** Envoy matches with RE2, which has no look-around and no back-references; one bad pattern refuses a whole table. */
+export const regex = check(str, (text) => {
+  try {
+    RE2JS.compile(text);
+    return null;
+  } catch (error) {
+    return `is not a regular expression of RE2: ${(error as Error).message}`;
+  }
+});
+
+/** What an Envoy redirect can answer. */
+export const redirectStatus: Schema<number> = check(int(), (v) =>
+  [301, 302, 303, 307, 308].includes(v) ? null : `must be one of 301, 302, 303, 307, 308, not ${v}`,
+);

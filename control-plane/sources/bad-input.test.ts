@@ -136,6 +136,16 @@ const BROKEN: readonly (readonly [string, string | Buffer, RegExp])[] = [
     /match\[0\]\.uri\.regex: is not a regular expression of RE2/,
   ],
   [
+    "invalid RE2 in an HTTPRoute",
+    'apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: r}\nspec: {rules: [{matches: [{path: {type: RegularExpression, value: "(?!a)"}}]}]}\n',
+    /HTTPRoute default\/r: spec\.rules\[0\]\.matches\[0\]\.path\.value: is not a regular expression of RE2/,
+  ],
+  [
+    "a filter without its content",
+    "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: r}\nspec: {rules: [{filters: [{type: URLRewrite}]}]}\n",
+    /spec\.rules\[0\]\.filters\[0\]: type URLRewrite needs the field urlRewrite/,
+  ],
+  [
     "port out of range",
     vs("shop", "{hosts: [shop], http: [{route: [{destination: {host: shop, port: {number: 70000}}}]}]}"),
     /destination\.port\.number: must be a whole number from 1 to 65535, not 70000/,

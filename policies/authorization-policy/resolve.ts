@@ -45,6 +45,7 @@ function toIr(p: Policy): AuthzPolicyIr {
           ["principal", s.principals, s.notPrincipals],
           ["namespace", s.namespaces, s.notNamespaces],
           ["service-account", s.serviceAccounts, s.notServiceAccounts],
+          ["trust-domain", s.trustDomains, s.notTrustDomains],
           ["source-ip", s.ipBlocks, s.notIpBlocks],
           ["remote-ip", s.remoteIpBlocks, s.notRemoteIpBlocks],
         ],

@@ -19,6 +19,9 @@ const isRange = (text: string): boolean => {
 const ranges = list(
   check(str, (t) => (isRange(t) ? null : "must be an IP address or range, such as 10.0.0.0/8")),
 );
+const trustDomains = list(
+  check(str, (t) => (t.includes("*") ? "patterns are not supported here: name each trust domain" : null)),
+);
 const ports = list(
   check(str, (t) =>
     /^[1-9]\d{0,4}$/.test(t) && Number(t) <= 65535
@@ -38,9 +41,11 @@ const source = object(
     notIpBlocks: ranges,
     remoteIpBlocks: ranges,
     notRemoteIpBlocks: ranges,
+    trustDomains,
+    notTrustDomains: trustDomains,
   },
   // Without RequestAuthentication these could never be true, and a DENY on them would be a hole.
-  { later: ["requestPrincipals", "notRequestPrincipals", "trustDomains", "notTrustDomains"] },
+  { later: ["requestPrincipals", "notRequestPrincipals"] },
 );
 const operation = object({
   hosts: texts,

@@ -148,7 +148,15 @@ function action(world: PolicyWorld, route: HttpRoute, rule: Rule): RouteActionIr
       (ns === route.namespace || granted(world, route, ns, b.name)) &&
       findService(world, host)?.host === host;
     const cluster = { host: valid ? host : INVALID_BACKEND, port: b.port ?? 0, subset: "" };
-    return [{ cluster, weight: b.weight ?? 1, requestHeaders: null, responseHeaders: null }];
+    const find = (type: FilterSpec["type"]) => b.filters?.find((f) => f.type === type);
+    return [
+      {
+        cluster,
+        weight: b.weight ?? 1,
+        requestHeaders: change(find("RequestHeaderModifier")?.requestHeaderModifier),
+        responseHeaders: change(find("ResponseHeaderModifier")?.responseHeaderModifier),
+      },
+    ];
   });
   // Gateway API: an invalid backend answers its share of the requests with 500.
   if (destinations.every(({ cluster }) => cluster.host === INVALID_BACKEND))

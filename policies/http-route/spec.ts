@@ -1,4 +1,18 @@
-import { duration, type Infer, int, list, object, oneOf, port, required, str } from "../schema.ts";
+import {
+  check,
+  duration,
+  type Infer,
+  int,
+  list,
+  object,
+  oneOf,
+  port,
+  redirectStatus,
+  regex,
+  required,
+  type Schema,
+  str,
+} from "../schema.ts";
 
 const nameValue = list(object({ name: required(str), value: required(str) }));
 const headerFilter = object({ set: nameValue, add: nameValue, remove: list(str) });
@@ -7,7 +21,13 @@ const pathModifier = object({
   replaceFullPath: str,
   replacePrefixMatch: str,
 });
-const filter = object(
+const OBJECT = {
+  RequestHeaderModifier: "requestHeaderModifier",
+  ResponseHeaderModifier: "responseHeaderModifier",
+  RequestRedirect: "requestRedirect",
+  URLRewrite: "urlRewrite",
+} as const;
+const filterFields = object(
   {
     type: required(oneOf("RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect", "URLRewrite")),
     requestHeaderModifier: headerFilter,
@@ -17,21 +37,39 @@ const filter = object(
       hostname: str,
       path: pathModifier,
       port,
-      statusCode: int(300, 399),
+      statusCode: redirectStatus,
     }),
     urlRewrite: object({ hostname: str, path: pathModifier }),
   },
   { later: ["requestMirror", "cors", "externalAuth", "extensionRef"] },
 );
+const filter = check(filterFields, (f) =>
+  f.type === undefined || f[OBJECT[f.type]] !== undefined
+    ? null
+    : `type ${f.type} needs the field ${OBJECT[f.type]}`,
+);
 export type FilterSpec = Infer<typeof filter>;
+/** Of one backend: what its share of the requests gets. */
+const backendFilter = check(filter, (f) =>
+  f.type === "RequestHeaderModifier" || f.type === "ResponseHeaderModifier"
+    ? null
+    : `type ${f.type} is not supported on a backend (header modifiers are)`,
+);
 
-const valueMatch = object({
-  type: oneOf("Exact", "RegularExpression"),
-  name: required(str),
-  value: required(str),
-});
+/** Reports a pattern that is no RE2 under the field `value`. */
+const checkedRegex =
+  <T extends { type?: string | undefined; value?: string | undefined }>(schema: Schema<T>): Schema<T> =>
+  (value, path, report) => {
+    const match = schema(value, path, report);
+    if (match?.type === "RegularExpression" && match.value !== undefined)
+      regex(match.value, [...path, "value"], report);
+    return match;
+  };
+const valueMatch = checkedRegex(
+  object({ type: oneOf("Exact", "RegularExpression"), name: required(str), value: required(str) }),
+);
 const match = object({
-  path: object({ type: oneOf("Exact", "PathPrefix", "RegularExpression"), value: str }),
+  path: checkedRegex(object({ type: oneOf("Exact", "PathPrefix", "RegularExpression"), value: str })),
   headers: list(valueMatch),
   queryParams: list(valueMatch),
   method: str,
@@ -44,10 +82,15 @@ const rule = object(
     matches: list(match),
     filters: list(filter),
     backendRefs: list(
-      object(
-        { group: str, kind: str, name: required(str), namespace: str, port, weight: int(0, 1_000_000) },
-        { later: ["filters"] },
-      ),
+      object({
+        group: str,
+        kind: str,
+        name: required(str),
+        namespace: str,
+        port,
+        weight: int(0, 1_000_000),
+        filters: list(backendFilter),
+      }),
     ),
     timeouts: object({ request: duration, backendRequest: duration }),
   },

@@ -14,19 +14,13 @@ import {
   oneOf,
   percent,
   port,
+  redirectStatus,
+  regex,
   required,
   type Schema,
   str,
 } from "../schema.ts";
 
-const regex = check(str, (text) => {
-  try {
-    RE2JS.compile(text);
-    return null;
-  } catch (error) {
-    return `is not a regular expression of RE2: ${(error as Error).message}`;
-  }
-});
 const stringMatchFields = object({ exact: str, prefix: str, regex });
 /** `{}` means "present". */
 export const stringMatch = check(stringMatchFields, (m) =>
@@ -48,9 +42,6 @@ function rewriteFault({ match, rewrite }: { match: string; rewrite: string }): s
   return named ? `rewrite names group ${named[0]}, and match has ${groups}` : null;
 }
 
-function statusOf(...codes: number[]): Schema<number> {
-  return check(int(), (v) => (codes.includes(v) ? null : `must be one of ${codes.join(", ")}, not ${v}`));
-}
 const GRPC_STATUS = [
   "OK",
   "CANCELLED",
@@ -124,7 +115,7 @@ const httpRoute = check(
           port: port,
           derivePort: oneOf("FROM_PROTOCOL_DEFAULT", "FROM_REQUEST_PORT"),
           scheme: str,
-          redirectCode: statusOf(301, 302, 303, 307, 308),
+          redirectCode: redirectStatus,
         }),
         (r) =>
           r.uri !== undefined && r.prefixRewrite !== undefined

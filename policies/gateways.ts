@@ -121,12 +121,13 @@ function listeningPorts(
   return targets.size > 0 ? [...targets] : [number];
 }
 
-/** Several objects may serve one host of a gateway: their routes follow each other, oldest object first. */
+/** Several objects, or servers that lead to one port, may serve one host: their routes follow each other, oldest object first. */
 function mergeHosts(hosts: readonly VirtualHostIr[]): VirtualHostIr[] {
   const merged = new Map<string, VirtualHostIr>();
   for (const h of hosts) {
-    const before = merged.get(h.name);
-    merged.set(h.name, before ? { ...before, routes: [...before.routes, ...h.routes] } : h);
+    const key = h.domains.join();
+    const before = merged.get(key);
+    merged.set(key, before ? { ...before, routes: [...before.routes, ...h.routes] } : h);
   }
   return [...merged.values()];
 }

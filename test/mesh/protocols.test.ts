@@ -56,7 +56,7 @@ const HEAD = /HTTP\/1\.1 [\s\S]*?\r\n\r\n/;
 const ANSWER =
   /HTTP\/1\.1 [\s\S]*?\r\n\r\n(?:[\da-f]+\r\n)?\{"service"[\s\S]*?"identity":(?:null|"[^"]*")\}(?:\r\n0\r\n\r\n)?/;
 
-onEachDataPlane("protocols", { from, replace }, (mesh) => {
+onEachDataPlane("protocols", { from, replace, modes: ["explicit", "transparent"] }, (mesh) => {
   let host = "";
   beforeAll(async () => {
     host = await mesh().addressOf("echo", "client");

@@ -6,6 +6,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { dirname, join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { SecretManager } from "#certs/workload/index.ts";
@@ -92,6 +93,9 @@ function listen(server: Server, path: string): Promise<void> {
   );
 }
 
+/** What is still being answered after the drain may be answered, at most for so long. */
+const LAST_ANSWERS_MS = 2_000;
+
 /** First signal: drain, wait, stop, as pilot-agent does. A second one does not wait. */
 function forwardSignals(child: ChildProcess, config: Bootstrap, log: Logger): void {
   let stopping = false;
@@ -102,35 +106,34 @@ function forwardSignals(child: ChildProcess, config: Bootstrap, log: Logger): vo
     }
     stopping = true;
     log.info("draining", { signal, seconds: config.drainSeconds });
-    const end = (): void => void child.kill("SIGTERM");
-    drain(config.admin).then(
-      () => setTimeout(end, config.drainSeconds * 1000),
-      (problem: Error) => {
-        log.warn("Envoy did not take the drain request", { error: problem.message });
-        end();
-      },
-    );
+    void drain(config)
+      .catch((problem: Error) => log.warn("Envoy did not take the drain request", { error: problem.message }))
+      .then(() => child.kill("SIGTERM"));
   };
   process.on("SIGTERM", stop);
   process.on("SIGINT", stop);
 }
 
-function drain(admin: ListenAddress): Promise<void> {
+async function drain({ admin, drainSeconds }: Bootstrap): Promise<void> {
+  // Not ready from now on: whoever distributes endpoints sends nobody here, before connections are cut.
+  await ask(admin, "POST", "/healthcheck/fail");
+  await ask(admin, "POST", "/drain_listeners?graceful&skip_exit");
+  await delay(drainSeconds * 1000);
+  const active = "/stats?filter=^listener\\..*\\.downstream_cx_active$";
+  const last = performance.now() + LAST_ANSWERS_MS;
+  while (performance.now() < last && /: [1-9]/.test(await ask(admin, "GET", active))) await delay(50);
+}
+
+function ask(admin: ListenAddress, method: string, path: string): Promise<string> {
   const where = admin.kind === "unix" ? { socketPath: admin.path } : { host: admin.host, port: admin.port };
   return new Promise((resolve, reject) => {
-    const call = request(
-      {
-        ...where,
-        method: "POST",
-        path: "/drain_listeners?graceful&skip_exit",
-        timeout: 1000,
-        headers: { host: "admin" },
-      },
-      (answer) => {
-        answer.resume();
-        answer.once("end", resolve);
-      },
-    );
+    const call = request({ ...where, method, path, timeout: 1000, headers: { host: "admin" } }, (answer) => {
+      let text = "";
+      answer.on("data", (chunk) => {
+        text += chunk;
+      });
+      answer.once("end", () => resolve(text));
+    });
     call.once("timeout", () => call.destroy(new Error("no answer within 1 s")));
     call.once("error", reject);
     call.end();

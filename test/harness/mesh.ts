@@ -53,6 +53,7 @@ interface PlatformItem {
   readonly metadata: {
     readonly name: string;
     readonly namespace: string;
+    readonly labels?: Readonly<Record<string, string>>;
     readonly annotations?: Readonly<Record<string, string>>;
     readonly ownerReferences?: readonly { readonly name: string }[];
   };
@@ -310,17 +311,20 @@ export class Mesh {
     return JSON.parse(text) as StatusAnswer;
   }
 
-  /** Every proxy is connected and has acknowledged what it was last sent. */
+  /** The proxy of every pod is connected and has acknowledged what it was last sent. */
   async settled(): Promise<void> {
     await vi.waitUntil(
       async () => {
         const { proxies } = await this.status().catch(() => ({ proxies: [] }));
+        const pods = this.#platform().filter(
+          ({ metadata }) => metadata.labels?.["security.istio.io/tlsMode"] === "istio",
+        );
         return (
-          proxies.length > 0 &&
+          proxies.length >= pods.length && // one that has just begun has not heard of all
           proxies.every((p) => p.connected && Object.values(p.types).every((t) => t.acked === t.sent))
         );
       },
-      { timeout: 20_000, interval: 10 },
+      { timeout: 40_000, interval: 10 }, // Envoy waits up to 30 s before it connects again
     );
   }
 

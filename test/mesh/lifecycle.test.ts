@@ -66,6 +66,26 @@ onEachDataPlane("lifecycle", { from, replace, args }, (mesh) => {
     console.info(`${mesh().dataPlane}: app killed: ${failures.length} of ${running.sent()} requests got 503`);
   });
 
+  test("kill -9 of an app, and the policy retries 503 of reads: no request fails", async () => {
+    await mesh().apply(`
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: echo }
+spec:
+  hosts: [echo]
+  http:
+    - retries: { attempts: 2, retryOn: "connect-failure,refused-stream,503" }
+      route: [{ destination: { host: echo, port: { number: 8080 } } }]
+`);
+    const running = load();
+    await answering("echo-v1-0", "echo-v1-1", "echo-v2-0");
+    const killed = mesh().kill({ pod: "echo-v1-0", part: "app" });
+    await vi.waitUntil(() => !runs(killed), patience);
+    await answering("echo-v1-0", "echo-v1-1", "echo-v2-0");
+    expect(await running.stop()).toEqual([]);
+    await mesh().delete("VirtualService", "echo");
+  });
+
   test("SIGTERM of a sidecar: it drains, others take over, and it comes back; no request fails", async () => {
     const running = load();
     await answering("echo-v1-0", "echo-v1-1", "echo-v2-0");

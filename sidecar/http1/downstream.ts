@@ -193,14 +193,16 @@ export class DownstreamConnection implements BytesOwner {
 
   /** One answer, then nothing of this connection is read as HTTP again. */
   fail(verdict: Verdict): void {
-    const started = this.exchange?.responseStarted === true;
-    this.exchange?.cancel(verdict);
+    // A refused head is an exchange too: it is counted and logged.
+    const exchange = this.exchange ?? new Exchange(this, this.#head);
+    const { status } = failureOf(verdict);
+    if (!exchange.responseStarted) exchange.status = status;
+    exchange.cancel(verdict);
     this.exchange = null;
-    if (started) {
+    if (exchange.responseStarted) {
       this.abort();
       return;
     }
-    const { status } = failureOf(verdict);
     const reason = reasonOf(status);
     this.write(
       `HTTP/1.1 ${status} ${reason}\r\ncontent-length: ${reason.length}\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n${reason}`,

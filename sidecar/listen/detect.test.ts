@@ -134,3 +134,18 @@ test("a client that leaves before saying anything is gone, not detected", async 
   const { detected } = await accept((port) => connect(port, "127.0.0.1").end());
   expect(detected).toBeNull();
 });
+
+test.each([
+  ["too little to tell", ["hi"]],
+  ["in two pieces", ["h", "i"]],
+  ["a request line that never ends", ["GET / HTTP/1.1"]],
+  ["the beginning of a ClientHello", ["\x16\x03\x01"]],
+])("%s, then a half-close: TCP, with its bytes and its end", async (_name, pieces) => {
+  const { detected, socket } = await accept((port) => {
+    const client = connect(port, "127.0.0.1").setNoDelay();
+    for (const piece of pieces) client.write(piece, "latin1");
+    client.end();
+  });
+  expect(detected).toMatchObject({ transport: "raw_buffer", applicationProtocols: [], timedOut: false });
+  expect(await readAll(socket)).toBe(pieces.join(""));
+});

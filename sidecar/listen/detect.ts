@@ -68,19 +68,18 @@ export function detect(
   };
   const onReadable = (): void => {
     const chunk = socket.read() as Buffer | null;
-    if (chunk === null) return;
+    if (chunk === null) {
+      // The end is reached, but "end" is not emitted yet: the last moment at which bytes can be given back. Too little
+      // to tell is neither TLS nor HTTP, and what was sent before a half-close is still owed to the application.
+      if (seen.length > 0) finish(NOTHING);
+      return;
+    }
     seen = seen.length === 0 ? chunk : Buffer.concat([seen, chunk]);
     const verdict = inspect(seen, parser, options);
     if (verdict !== null) finish(verdict);
   };
   const onEnd = (): void => {
-    // The peer half-closed with too little to tell. Nothing can be unshifted after "end".
-    if (seen.length === 0) {
-      onClose();
-      socket.destroy();
-      return;
-    }
-    seen = Buffer.alloc(0);
+    // The peer half-closed without a byte.
     onClose();
     socket.destroy();
   };

@@ -85,11 +85,10 @@ export class Telemetry implements RequestObserver {
   onEnd(exchange: Exchange, state: RequestState | null, accepted: Accepted): void {
     const durationMs = performance.now() - exchange.startMs;
     const flag = flagOf(exchange, state);
-    if (state !== null)
-      this.#metrics
-        .http(accepted, state.cluster, state.host)
-        .of(exchange.status, flag)
-        .record(durationMs, exchange.bytesReceived, exchange.bytesSent);
+    this.#metrics
+      .http(accepted, state === null ? null : state.cluster, state === null ? null : state.host)
+      .of(exchange.status, flag)
+      .record(durationMs, exchange.bytesReceived, exchange.bytesSent);
     let record = state === null ? null : (state.trace as RequestRecord | null);
     if (record === null) {
       const { terminal } = accepted.chain;

@@ -1,6 +1,9 @@
 import { once } from "node:events";
+import { mkdtempSync, readFileSync } from "node:fs";
 import { createServer as createHttpServer, type IncomingHttpHeaders, request } from "node:http";
 import { type AddressInfo, connect, createServer as createTcpServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fromBinary, fromJson, type JsonObject } from "@bufbuild/protobuf";
 import { type Any, AnySchema } from "@bufbuild/protobuf/wkt";
 import { afterEach, expect, test } from "vitest";
@@ -391,6 +394,49 @@ test("metrics and spans tell failures apart by flag; what a retry healed is none
   ]);
   const failed = (await spans()).filter((s) => s.status?.code === Status_StatusCode.ERROR);
   expect(failed.map((s) => attributes(s)["response_flags"])).toEqual(["-", "UF", "UH", "NR"]);
+});
+
+test("what is refused before it is routed is counted and logged, with the status that the client saw", async () => {
+  const file = join(mkdtempSync(join(tmpdir(), "weft-log-")), "access.log");
+  const accessLog: JsonObject = {
+    name: "envoy.access_loggers.file",
+    typed_config: {
+      "@type": `${EXTENSION}access_loggers.file.v3.FileAccessLog`,
+      path: file,
+      log_format: {
+        text_format_source: {
+          inline_string: "%REQ(:METHOD)% %RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS%\n",
+        },
+      },
+    },
+  };
+  const { portOf, telemetry } = await proxy({ hcm: { access_log: [accessLog], normalize_path: true } });
+  const say = async (text: string): Promise<string> => {
+    const socket = connect(portOf("http"), "127.0.0.1");
+    socket.write(text);
+    const [answer] = (await once(socket, "data")) as [Buffer];
+    socket.destroy();
+    return answer.toString("latin1", 9, 12);
+  };
+  expect(await say("GARBAGE\r\n\r\n")).toBe("400");
+  expect(await say("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n")).toBe("400");
+  const chunked = "POST /app HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n";
+  expect(await say(`${chunked}Z\r\n`)).toBe("400");
+  expect(await say("GET /%00 HTTP/1.1\r\nHost: a.test\r\n\r\n")).toBe("400");
+  await telemetry.close();
+  await expect.poll(() => readFileSync(file, "utf8").split("\n").length).toBe(5);
+  expect(readFileSync(file, "utf8").split("\n")).toEqual([
+    "- 400 DPE http1.codec_error",
+    "GET 400 DPE http1.invalid_authority",
+    "POST 400 DPE http1.codec_error",
+    "GET 400 - path_normalization_failed",
+    "",
+  ]);
+  const counted = [...telemetry.registry.values()].flatMap(([name, value]) => {
+    const found = /^istio_requests_total.*response_code="(\d+)".*response_flags="([^"]*)"/.exec(name);
+    return found === null ? [] : [[...found.slice(1), value].join(" ")];
+  });
+  expect(counted.sort()).toEqual(["400 - 1", "400 DPE 2", "400 DPE 1"].sort());
 });
 
 test("a collector that is gone costs spans, which are counted, and no request", async () => {

@@ -3,6 +3,7 @@
  * (any path answers JSON), WebSocket (frames come back as they went) and, on a second port, raw TCP (bytes come back).
  * `?status=503`, `?size=N`, `?delay=ms` and `?close=1` shape an answer, with `&on=echo-v1` only that of services whose
  * name begins so. `?digest=1` answers length and SHA-256 of the body instead of the body, `?trailers=1` ends in trailers,
+ * `?chunked=N` answers in chunks of N bytes, `?pause=ms` begins to read the body later,
  * and `?refuse=401` answers an upgrade with that status. A request may carry `x-case: NAME`; `/.cases` answers how many
  * came with each name.
  */
@@ -95,10 +96,12 @@ export async function startEcho(service: string, place: EchoPlace = {}): Promise
 function answer(service: string, request: IncomingMessage, response: ServerResponse): void {
   const url = new URL(request.url ?? "/", "http://echo");
   const chunks: Buffer[] = [];
-  request.on("data", (chunk: Buffer) => chunks.push(chunk));
+  const shaped = service.startsWith(url.searchParams.get("on") ?? "");
+  const asked = (name: string): number => (shaped ? Number(url.searchParams.get(name) ?? 0) : 0);
+  const read = (): void => void request.on("data", (chunk: Buffer) => chunks.push(chunk));
+  if (asked("pause") > 0) setTimeout(read, asked("pause"));
+  else read();
   request.on("end", () => {
-    const shaped = service.startsWith(url.searchParams.get("on") ?? "");
-    const asked = (name: string): number => (shaped ? Number(url.searchParams.get(name) ?? 0) : 0);
     const forwarded = String(request.headers["x-forwarded-client-cert"] ?? "");
     const echoed: Echoed = {
       service,
@@ -120,7 +123,10 @@ function answer(service: string, request: IncomingMessage, response: ServerRespo
         ...(asked("trailers") > 0 ? { trailer: "x-after" } : {}),
       });
       if (asked("trailers") > 0) response.addTrailers({ "x-after": "1" });
-      response.end(size > 0 ? Buffer.alloc(size, "x") : JSON.stringify(echoed));
+      const body = size > 0 ? Buffer.alloc(size, "x") : Buffer.from(JSON.stringify(echoed));
+      const step = asked("chunked");
+      for (let at = 0; step > 0 && at < body.length; at += step) response.write(body.subarray(at, at + step));
+      response.end(step > 0 ? undefined : body);
     };
     const delay = asked("delay");
     if (delay > 0) setTimeout(send, delay);

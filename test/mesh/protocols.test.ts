@@ -210,6 +210,40 @@ onEachDataPlane("protocols", { from, replace, modes: ["explicit", "transparent"]
       expect(sha256(Buffer.from(down.body, "latin1"))).toBe(sha256(Buffer.alloc(64 * MIB, "x")));
     });
 
+    test("an answer in chunks is an answer in chunks, with the same bytes", async () => {
+      const { status, headers, body } = await call({
+        host,
+        port: 8080,
+        path: "/?size=100000&chunked=7000",
+        headers: { host: "echo:8080" },
+      });
+      expect(status).toBe(200);
+      expect(headers).toMatchObject({ "transfer-encoding": "chunked" });
+      expect(headers).not.toHaveProperty("content-length");
+      expect(body).toBe("x".repeat(100_000));
+    });
+
+    test("16 MiB up, to a server that reads late", async () => {
+      const body = randomBytes(16 * MIB);
+      const path = "/?digest=1&pause=300";
+      const up = await call({ host, port: 8080, path, method: "POST", body, headers: { host: "echo:8080" } });
+      expect(up.echoed?.body).toBe(`${body.length} ${sha256(body)}`);
+    });
+
+    test("a client that goes away in the middle of its body harms nobody", async () => {
+      const wire = open().send(`POST / HTTP/1.1\r\nHost: echo:8080\r\nContent-Length: ${MIB}\r\n\r\n`);
+      await once(wire.send(randomBytes(100_000)).socket, "drain");
+      wire.socket.resetAndDestroy();
+      for (let i = 0; i < 10; i++)
+        expect((await call({ host, port: 8080, headers: { host: "echo:8080" } })).status).toBe(200);
+    });
+
+    test("a request without Host is refused", async () => {
+      const wire = open().send("GET / HTTP/1.1\r\n\r\n");
+      expect(await wire.take(HEAD)).toMatch(/^HTTP\/1\.1 400 Bad Request\r\n/);
+      wire.socket.destroy();
+    });
+
     test("a client that does not read holds no memory of the proxies", async () => {
       const pods = ["client", "echo-v1", "echo-v2"].map((workload) => mesh().pod(workload).name);
       const pids = pods.map((pod) => proxyPid(mesh().pid({ pod, part: "proxy" })!));

@@ -37,10 +37,6 @@ export function parseSpiffeId(text: string): SpiffeId | { error: string } {
   return { trustDomain, path };
 }
 
-export function formatSpiffeId(id: SpiffeId): string {
-  return `spiffe://${id.trustDomain}${id.path}`;
-}
-
 /** The identity Istio gives a Kubernetes service account: `spiffe://<td>/ns/<ns>/sa/<sa>`. Throws on parts no id may have. */
 export function serviceAccountId(trustDomain: string, namespace: string, serviceAccount: string): string {
   if (namespace.includes("/") || serviceAccount.includes("/"))

@@ -12,8 +12,3 @@ export function hang(text: string, width: number, indent: number): string {
   lines.push(line);
   return lines.join(`\n${" ".repeat(indent)}`);
 }
-
-/** Cut to `width` with "…". */
-export function cut(text: string, width: number): string {
-  return text.length <= width ? text : `${text.slice(0, Math.max(0, width - 1))}…`;
-}

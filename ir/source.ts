@@ -10,8 +10,3 @@ export interface SourceRef {
   readonly namespace: string;
   readonly name: string;
 }
-
-/** Ends every `switch (x.kind)`: a new variant is then a type error at each place that must handle it. */
-export function assertNever(value: never): never {
-  throw new Error(`unhandled variant ${JSON.stringify(value)}`);
-}

@@ -1,10 +1,3 @@
-export type { Mode } from "./mode.ts";
 export { PlatformError, type PlatformObject } from "./object.ts";
-export {
-  type Platform,
-  type PlatformOptions,
-  type PlatformStatus,
-  type PodStatus,
-  startPlatform,
-} from "./platform.ts";
-export { runningSupervisor, stopRunning } from "./supervisor.ts";
+export { type Platform, type PlatformOptions, type PlatformStatus, startPlatform } from "./platform.ts";
+export { stopRunning } from "./supervisor.ts";

@@ -11,7 +11,7 @@ export interface ProbeTarget {
 }
 
 /** One attempt; undefined = success, otherwise the reason. Never throws. HTTP succeeds from 200 to 399, as Kubernetes. */
-export async function probeOnce(spec: ProbeSpec, target: ProbeTarget): Promise<string | undefined> {
+async function probeOnce(spec: ProbeSpec, target: ProbeTarget): Promise<string | undefined> {
   const { action } = spec;
   const timeoutMs = spec.timeoutSeconds * 1000;
   if (action.kind === "exec") return probeExec(action.command, target, timeoutMs);

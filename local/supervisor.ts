@@ -19,7 +19,7 @@ export function saveSupervisor(stateDir: string, facts: object): void {
 }
 
 /** The pid of the supervisor of this state directory, if that very process still lives. */
-export function runningSupervisor(stateDir: string): number | undefined {
+function runningSupervisor(stateDir: string): number | undefined {
   const file = join(stateDir, "supervisor.json");
   if (!existsSync(file)) return undefined;
   try {

@@ -1,7 +1,7 @@
 export { buildWorld } from "./build-world.ts";
 export { endpointsOf } from "./endpoints.ts";
-export { KINDS, type KindKey, type SpecOf } from "./kinds.ts";
-export { FileLoader, isKind, type Loaded, type LoadResult, load, MAX_BYTES, tooLarge } from "./load.ts";
+export { KINDS } from "./kinds.ts";
+export { FileLoader, type Loaded, type LoadResult, load, MAX_BYTES, tooLarge } from "./load.ts";
 export { explainMtls } from "./peer-authentication/resolve.ts";
 export { resolve } from "./resolve.ts";
 export type { Issue } from "./schema.ts";

@@ -63,7 +63,6 @@ export function int(min = 0, max = 2 ** 32 - 1): Schema<number> {
 export const port = int(1, 65535);
 export const percent: Schema<number> = (v, path, report) =>
   typeof v === "number" && v >= 0 && v <= 100 ? v : wrong(v, "a number from 0 to 100", path, report);
-export const any: Schema<unknown> = (v) => v;
 
 const UNIT_MS: Readonly<Record<string, number>> = {
   ms: 1,

@@ -13,7 +13,7 @@ export interface PackedResource {
 /** What one proxy should have: type URL -> resource name -> resource. Never changed after it is handed over. */
 export type ResourceSet = ReadonlyMap<string, ReadonlyMap<string, PackedResource>>;
 
-export function packAny<D extends DescMessage>(schema: D, message: MessageShape<D>): Any {
+function packAny<D extends DescMessage>(schema: D, message: MessageShape<D>): Any {
   return create(AnySchema, {
     typeUrl: `type.googleapis.com/${schema.typeName}`,
     value: toBinary(schema, message),

@@ -16,13 +16,13 @@ export interface Report {
   readonly rows: readonly Row[];
 }
 
-export function machine(): string {
+function machine(): string {
   const model = cpus()[0]?.model ?? "unknown CPU";
   const gib = Math.round(totalmem() / 2 ** 30);
   return `${cpus().length} x ${model}, ${gib} GiB, Linux ${release()}, Node ${process.versions.node}`;
 }
 
-export function commit(): string {
+function commit(): string {
   try {
     return execFileSync("git", ["describe", "--always", "--dirty"], { encoding: "utf8" }).trim();
   } catch {

@@ -1,1 +1,1 @@
-export { Authority, type Issued } from "./authority.ts";
+export { Authority } from "./authority.ts";

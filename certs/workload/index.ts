@@ -1,6 +1,1 @@
-export {
-  SecretManager,
-  type SecretManagerOptions,
-  type Sign,
-  type WorkloadSecret,
-} from "./secret-manager.ts";
+export { SecretManager, type Sign, type WorkloadSecret } from "./secret-manager.ts";

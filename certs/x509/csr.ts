@@ -5,7 +5,7 @@ import * as der from "./der.ts";
 import { fromPem, toPem } from "./pem.ts";
 
 /** Our own requests take 0.4 KB, an RSA 4096 one with names 2 KB. The parser never sees more than this. */
-export const MAX_CSR_BYTES = 8192;
+const MAX_CSR_BYTES = 8192;
 
 /** A request signed by `privateKey` (ECDSA) with an empty subject; the CA takes only the public key from it. */
 export function buildCsr(privateKey: KeyObject, uri?: string): string {

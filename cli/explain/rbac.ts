@@ -48,7 +48,7 @@ function readable(name: string): string {
   return policy === undefined ? name : `rule ${rule} of ${namespace}/${policy}`;
 }
 
-export function placeOfPolicy(name: string, workload: WorkloadInfo): Place | null {
+function placeOfPolicy(name: string, workload: WorkloadInfo): Place | null {
   const [, namespace, policy, rule] = NAME.exec(name) ?? [];
   const found = workload.authorization.find(
     (a) => a.source.namespace === namespace && a.source.name === policy,

@@ -1,2 +1,2 @@
-export { type Authenticate, AuthenticationError, type Caller, createAuthenticate } from "./authenticate.ts";
-export { addCaService, type CaServiceOptions } from "./service.ts";
+export { createAuthenticate } from "./authenticate.ts";
+export { addCaService } from "./service.ts";

@@ -1,5 +1,4 @@
 /** Spans of the mesh: received over OTLP, kept in the state directory, read by the admin API. */
 export { Forwarder } from "./forward.ts";
 export { createOtlpServer } from "./receiver.ts";
-export type { Span } from "./span.ts";
-export { type TraceQuery, TraceStore, type TraceSummary } from "./store.ts";
+export { type TraceQuery, TraceStore } from "./store.ts";

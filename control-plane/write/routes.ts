@@ -192,7 +192,7 @@ function path(m: RouteMatchIr): Json {
 }
 
 /** envoy.type.matcher.v3.StringMatcher; a present match becomes "anything". */
-export function string(m: StringMatchIr): Json {
+function string(m: StringMatchIr): Json {
   if (m.kind === "present") return { safe_regex: { regex: ".*" } };
   if (m.kind === "regex") return { safe_regex: { regex: m.value } };
   return { [m.kind]: m.value };

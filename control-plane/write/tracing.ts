@@ -3,7 +3,7 @@ import { OpenTelemetryConfigSchema } from "#xds/gen/envoy/config/trace/v3/opente
 import type { WriteContext } from "./context.ts";
 import { extension, type Json } from "./resource.ts";
 
-export function serviceName(ir: WorkloadIr): string {
+function serviceName(ir: WorkloadIr): string {
   return `${ir.labels.app ?? ir.name}.${ir.namespace}`;
 }
 

@@ -120,7 +120,7 @@ export function podRules(podIp: string): string {
   );
 }
 
-export function nat(...rules: string[]): string {
+function nat(...rules: string[]): string {
   return lines("*nat", ":PREROUTING ACCEPT [0:0]", ":OUTPUT ACCEPT [0:0]", ...rules, "COMMIT");
 }
 

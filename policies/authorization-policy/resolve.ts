@@ -12,7 +12,7 @@ import { whenSubject } from "./when.ts";
 type Policy = Loaded<"security.istio.io/AuthorizationPolicy">;
 type Subject = AuthzCondition["subject"];
 
-export function pattern(value: string): AuthzPattern {
+function pattern(value: string): AuthzPattern {
   if (value === "*") return { kind: "present" };
   if (value.includes("{*}") || value.includes("{**}")) return { kind: "template", value };
   if (value.startsWith("*")) return { kind: "suffix", value: value.slice(1) };

@@ -1,5 +1,5 @@
 import { isIP } from "node:net";
-import { check, type Infer, labels, list, object, oneOf, required, str } from "../schema.ts";
+import { check, labels, list, object, oneOf, required, str } from "../schema.ts";
 import { whenSubject } from "./when.ts";
 
 // A condition that were dropped would widen an ALLOW: an unknown key refuses the policy.
@@ -80,4 +80,3 @@ export const authorizationPolicySpec = object(
   },
   { later: ["targetRef", "targetRefs", "provider"] },
 );
-export type AuthorizationPolicySpec = Infer<typeof authorizationPolicySpec>;

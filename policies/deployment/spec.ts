@@ -1,5 +1,5 @@
 import { podTemplate } from "../pod/spec.ts";
-import { type Infer, int, labels, object, required } from "../schema.ts";
+import { int, labels, object, required } from "../schema.ts";
 
 export const deploymentSpec = object(
   {
@@ -9,4 +9,3 @@ export const deploymentSpec = object(
   },
   { open: true },
 );
-export type DeploymentSpec = Infer<typeof deploymentSpec>;

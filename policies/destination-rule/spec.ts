@@ -85,4 +85,3 @@ export const destinationRuleSpec = object({
   exportTo: list(str),
   workloadSelector: object({ matchLabels: labels }),
 });
-export type DestinationRuleSpec = Infer<typeof destinationRuleSpec>;

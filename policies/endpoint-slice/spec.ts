@@ -1,4 +1,4 @@
-import { bool, type Infer, list, object, port, required, str } from "../schema.ts";
+import { bool, list, object, port, required, str } from "../schema.ts";
 
 /** An EndpointSlice has no `spec`: these are its top-level fields. */
 export const endpointSliceSpec = object(
@@ -14,4 +14,3 @@ export const endpointSliceSpec = object(
   },
   { open: true },
 );
-export type EndpointSliceSpec = Infer<typeof endpointSliceSpec>;

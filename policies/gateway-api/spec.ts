@@ -1,4 +1,4 @@
-import { type Infer, list, object, oneOf, port, required, str } from "../schema.ts";
+import { list, object, oneOf, port, required, str } from "../schema.ts";
 
 /** gateway.networking.k8s.io Gateway. Its proxies carry the label gateway.networking.k8s.io/gateway-name. */
 export const kubeGatewaySpec = object(
@@ -24,10 +24,8 @@ export const kubeGatewaySpec = object(
   },
   { later: ["addresses", "infrastructure", "allowedListeners", "tls", "backendTLS"] },
 );
-export type KubeGatewaySpec = Infer<typeof kubeGatewaySpec>;
 
 export const gatewayClassSpec = object(
   { controllerName: required(str), description: str },
   { later: ["parametersRef"] },
 );
-export type GatewayClassSpec = Infer<typeof gatewayClassSpec>;

@@ -1,4 +1,4 @@
-import { bool, type Infer, labels, list, object, oneOf, port, required, str } from "../schema.ts";
+import { bool, labels, list, object, oneOf, port, required, str } from "../schema.ts";
 
 export const gatewaySpec = object({
   selector: labels,
@@ -28,4 +28,3 @@ export const gatewaySpec = object({
     ),
   ),
 });
-export type GatewaySpec = Infer<typeof gatewaySpec>;

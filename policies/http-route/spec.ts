@@ -106,4 +106,3 @@ export const kubeHttpRouteSpec = object(
   },
   { later: ["useDefaultGateways"] },
 );
-export type KubeHttpRouteSpec = Infer<typeof kubeHttpRouteSpec>;

@@ -1,4 +1,3 @@
-import { type Infer, object } from "../schema.ts";
+import { object } from "../schema.ts";
 
 export const namespaceSpec = object({}, { open: true });
-export type NamespaceSpec = Infer<typeof namespaceSpec>;

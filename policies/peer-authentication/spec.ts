@@ -17,4 +17,3 @@ export const peerAuthenticationSpec = check(
       ? "portLevelMtls needs a selector with matchLabels: it is about the ports of chosen workloads"
       : null,
 );
-export type PeerAuthenticationSpec = Infer<typeof peerAuthenticationSpec>;

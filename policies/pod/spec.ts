@@ -18,7 +18,6 @@ export const podSpec = object(
   },
   { open: true },
 );
-export type PodSpec = Infer<typeof podSpec>;
 
 export const podStatus = object(
   {

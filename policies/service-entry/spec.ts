@@ -1,6 +1,5 @@
 import {
   check,
-  type Infer,
   int,
   isHost,
   labels,
@@ -41,4 +40,3 @@ export const serviceEntrySpec = check(
     return null;
   },
 );
-export type ServiceEntrySpec = Infer<typeof serviceEntrySpec>;

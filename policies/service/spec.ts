@@ -1,4 +1,4 @@
-import { type Infer, int, labels, list, object, port, type Schema, str } from "../schema.ts";
+import { int, labels, list, object, port, type Schema, str } from "../schema.ts";
 
 const intOrName: Schema<number | string> = (v, path, report) =>
   typeof v === "string" ? v : port(v, path, report);
@@ -24,4 +24,3 @@ export const serviceSpec = object(
   },
   { open: true },
 );
-export type ServiceSpec = Infer<typeof serviceSpec>;

@@ -157,7 +157,7 @@ function headerIr(h: NonNullable<HeadersSpec["request"]> | undefined): HeaderCha
 }
 
 /** The port may be left out when the service has only one; else the port that was dialled. */
-export function destinationIr(world: PolicyWorld, d: DestinationSpec, namespace: string, dialled: number) {
+function destinationIr(world: PolicyWorld, d: DestinationSpec, namespace: string, dialled: number) {
   const host = fullHost(d.host, namespace, world);
   const ports = findService(world, host)?.ports ?? [];
   const port = d.port?.number ?? (ports.length === 1 ? ports[0]!.number : dialled);
@@ -256,7 +256,7 @@ function action(
   };
 }
 
-export function retryIr(r: HttpRouteSpec["retries"]): RetryIr | null {
+function retryIr(r: HttpRouteSpec["retries"]): RetryIr | null {
   if (r === undefined) return DEFAULT_RETRY;
   if (r.attempts === 0) return null;
   const tokens =

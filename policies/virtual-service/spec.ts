@@ -23,7 +23,7 @@ import {
 
 const stringMatchFields = object({ exact: str, prefix: str, regex });
 /** `{}` means "present". */
-export const stringMatch = check(stringMatchFields, (m) =>
+const stringMatch = check(stringMatchFields, (m) =>
   Object.values(m).filter((v) => v !== undefined).length > 1
     ? "has more than one of exact, prefix, regex"
     : null,
@@ -186,4 +186,3 @@ export const virtualServiceSpec = object({
   tcp: list(object({ match: list(l4Match), route: required(l4Route) })),
   exportTo: list(str),
 });
-export type VirtualServiceSpec = Infer<typeof virtualServiceSpec>;

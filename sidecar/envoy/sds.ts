@@ -16,7 +16,7 @@ import {
 import { SecretDiscoveryService } from "#xds/gen/envoy/service/secret/v3/sds_pb.js";
 import { toGrpc } from "#xds/grpc.ts";
 
-export const SECRET_TYPE = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
+const SECRET_TYPE = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
 
 function secretNamed(name: string, from: WorkloadSecret): Secret | undefined {
   const inline = (text: string) => ({

@@ -20,7 +20,7 @@ export interface FaultVerdict {
   readonly grpcStatus: number | null;
 }
 
-export const NO_FAULT: FaultVerdict = { delayMs: 0, abortStatus: 0, grpcStatus: null };
+const NO_FAULT: FaultVerdict = { delayMs: 0, abortStatus: 0, grpcStatus: null };
 
 /** A route's own policy replaces the filter's. @param random in [0, 1) */
 export function evaluateFault(

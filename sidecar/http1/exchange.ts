@@ -15,7 +15,7 @@ import {
 } from "./write-head.ts";
 
 /** Largest request body kept for a retry. */
-export const MAX_REPLAY_BYTES = 64 * 1024;
+const MAX_REPLAY_BYTES = 64 * 1024;
 
 export interface ExchangeHandler {
   /** Now or later answer with `exchange.forward(pool)` or `exchange.respond(...)`. */

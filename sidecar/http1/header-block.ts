@@ -7,7 +7,7 @@
 import { Verdict } from "./errors.ts";
 
 export const MAX_HEAD_BYTES = 60 * 1024;
-export const MAX_FIELDS = 100;
+const MAX_FIELDS = 100;
 /** Each option of Connection is looked for among all fields; nobody needs more (Envoy: 10). */
 export const MAX_CONNECTION_OPTIONS = 16;
 

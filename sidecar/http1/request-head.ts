@@ -13,7 +13,7 @@ import {
 } from "./header-block.ts";
 
 /** Longest request target taken; RFC 9112 3 asks for at least 8000. */
-export const MAX_TARGET_BYTES = 16 * 1024;
+const MAX_TARGET_BYTES = 16 * 1024;
 const MAX_METHOD_BYTES = 64;
 const MAX_EMPTY_LINES = 2;
 /** Empty lines, method, target and version. */
@@ -303,7 +303,7 @@ function withoutFragment(target: string): string {
 }
 
 /** A list of transfer codings without chunked in a wrong place; such a list is "not implemented", the rest is malformed. */
-export function isCodingList(list: string): boolean {
+function isCodingList(list: string): boolean {
   if (list === "") return false;
   for (let i = 0; i < list.length; i++) {
     const c = list.charCodeAt(i);
@@ -322,7 +322,7 @@ function hasPort(authority: string): boolean {
 }
 
 /** uri-host [":" port] of RFC 9110 7.2, port at most 65535, no userinfo. */
-export function isAuthority(text: string): boolean {
+function isAuthority(text: string): boolean {
   let at = 0;
   if (text.charCodeAt(0) === 91) {
     at = text.indexOf("]") + 1;

@@ -49,7 +49,7 @@ export function writeRequestHead(head: RequestHead, edits: HeadEdits | null, upg
  * The response as it goes downstream.
  * `framing`: bytes of the body, CHUNKED, UNTIL_CLOSE (a 1.0 client), or NO_FRAMING.
  */
-export const NO_FRAMING = -3;
+const NO_FRAMING = -3;
 export function writeResponseHead(
   head: ResponseHead,
   edits: HeadEdits | null,

@@ -11,7 +11,7 @@ export type HelloResult = (typeof HelloResult)[keyof typeof HelloResult];
 const RECORD_HANDSHAKE = 0x16;
 const HANDSHAKE_CLIENT_HELLO = 1;
 /** A hello above this is an attack or a mistake (Envoy's tls_inspector allows 16 KiB). */
-export const LARGEST_HELLO_BYTES = 16 * 1024;
+const LARGEST_HELLO_BYTES = 16 * 1024;
 
 /** With the header of its record; more, however cut into records, is not waited for. */
 const LARGEST_BYTES = LARGEST_HELLO_BYTES + 5;

@@ -89,7 +89,7 @@ function limited(part: Command, record: RequestRecord, head: HeadView | null): s
 }
 
 // A header value must not start a second log line or move a terminal's cursor, nor close the quotes it stands in.
-export function escapeControl(value: string): string {
+function escapeControl(value: string): string {
   if (!/[\x00-\x1f\x7f-\x9f"\\]/.test(value)) return value;
   return value.replace(/[\x00-\x1f\x7f-\x9f"\\]/g, (c) =>
     c === '"' || c === "\\" ? `\\${c}` : `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}`,

@@ -43,7 +43,7 @@ export class Histogram {
 }
 
 /** Envoy's default buckets, which Istio's dashboards are drawn for (ms and bytes alike). */
-export const ENVOY_BUCKETS: readonly number[] = [
+const ENVOY_BUCKETS: readonly number[] = [
   0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000, 300000, 600000, 1800000,
   3600000,
 ];

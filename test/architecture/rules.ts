@@ -3,7 +3,7 @@ import { readdirSync } from "node:fs";
 import { join, posix, relative } from "node:path";
 
 /** Folder -> import path prefixes that it may use besides its own; `reason` is what the message says. */
-export const RULES: Record<string, { may: readonly string[]; reason: string }> = {
+const RULES: Record<string, { may: readonly string[]; reason: string }> = {
   lib: { may: [], reason: "lib is bedrock: no domain words, nothing of ours" },
   ir: { may: [], reason: "ir is the boundary between policies and Envoy: it imports nothing" },
   xds: { may: ["lib"], reason: "the wire contract is usable alone" },

@@ -14,7 +14,7 @@ const FIELD =
   /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*((?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)[ \t]*$/;
 
 /** One request and how many bytes it took, null = more is needed. Throws on anything that is not strictly valid. */
-export function readRequest(text: string): { request: SeenRequest; bytes: number } | null {
+function readRequest(text: string): { request: SeenRequest; bytes: number } | null {
   if (!text.includes("\r\n\r\n")) return null;
   const head = HEAD.exec(text);
   if (head === null) throw new Error(`not a request head: ${JSON.stringify(text.slice(0, 200))}`);

@@ -116,7 +116,7 @@ export function decodeCluster(wire: Wire, problems: Problems): DecodedCluster {
   };
 }
 
-export function strings(object: Record<string, unknown>): Record<string, string> {
+function strings(object: Record<string, unknown>): Record<string, string> {
   return Object.fromEntries(
     Object.entries(object).map(([key, value]) => [
       key,

@@ -401,7 +401,7 @@ function decodeRedirect(wire: WireRedirect, prefix: string | null, problems: Pro
   };
 }
 
-export function decodeRetry(wire: WireRetry, problems: Problems): RetryPolicy {
+function decodeRetry(wire: WireRetry, problems: Problems): RetryPolicy {
   const tokens = new Set(wire.retryOn.split(",").map((token) => token.trim()));
   const codes = [...wire.retriableStatusCodes];
   const base = Math.max(1, milliseconds(wire.retryBackOff?.baseInterval, 25));

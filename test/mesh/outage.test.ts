@@ -92,11 +92,8 @@ metadata: { name: echo }
 spec: { hosts: [echo], http: [{ match: [{ uri: { prefix: /new } }], directResponse: { status: 299 } }, { route: [{ destination: { host: echo } }] }] }
 `);
       const fresh = { host, port: 8080, path: "/new" };
-      await expect
-        .poll(async () => (await call({ ...fresh, headers: { host: "echo:8080" } })).status, {
-          timeout: 10_000,
-        })
-        .toBe(299);
+      const isNew = async () => (await call({ ...fresh, headers: { host: "echo:8080" } })).status === 299;
+      await vi.waitUntil(isNew, { timeout: 10_000, interval: 20 }); // expect.poll knows no concurrent tests
       expect(await inside.stop()).toEqual([]);
       expect(await outside.stop()).toEqual([]);
       console.info(`${mesh().dataPlane}: ${during} requests without a control plane, 0 failed`);

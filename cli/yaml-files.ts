@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join, relative, resolve } from "node:path";
-import { type Issue, type LoadResult, load } from "#policies/index.ts";
+import { type LoadResult, load } from "#policies/index.ts";
 import { UserError } from "./errors.ts";
 
 const YAML = /\.(ya?ml|json)$/;
@@ -18,9 +18,4 @@ export function yamlFiles(path: string, cwd: string): string[] {
 
 export function loadFile(file: string, cwd: string): LoadResult {
   return load(readFileSync(resolve(cwd, file), "utf8"), file);
-}
-
-/** One line: where, which object and field, what is wrong. */
-export function sayIssue({ file, line, object, path, message }: Issue): string {
-  return `${file}:${line}: ${[object, path, message].filter((part) => part !== "").join(": ")}`;
 }

@@ -8,10 +8,11 @@ import { createAdminServer } from "./admin/server.ts";
 import { addCaService, createAuthenticate } from "./ca/index.ts";
 import { type Config, readConfig } from "./config.ts";
 import { IssueLog } from "./issue-log.ts";
-import { appliedDir, toWorld } from "./pipeline.ts";
+import { toWorld } from "./pipeline.ts";
 import { AdsServer } from "./serve/ads.ts";
 import { Distributor } from "./serve/distributor.ts";
 import { claimSocket } from "./serve/socket.ts";
+import { appliedDir } from "./sources/applied.ts";
 import { watchFiles } from "./sources/file.ts";
 import { LastGood } from "./sources/last-good.ts";
 import { createOtlpServer, Forwarder, TraceStore } from "./traces/index.ts";
@@ -25,7 +26,7 @@ async function main(): Promise<void> {
   const config = readConfig(file);
   for (const address of [...config.listen.grpc, config.listen.admin])
     if (address.startsWith("unix:")) await claimSocket(address.slice(5));
-  const paths = [...config.paths, appliedDir(config), ...(config.platform ? [config.platform] : [])];
+  const paths = [...config.paths, appliedDir(config.stateDir), ...(config.platform ? [config.platform] : [])];
   const issues = new IssueLog(log.child("policies"));
   // The sources are read before anything listens: no proxy ever hears of a half-read world.
   const source = watchFiles(

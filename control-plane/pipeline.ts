@@ -1,4 +1,3 @@
-import { join, sep } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { AnySchema } from "@bufbuild/protobuf/wkt";
 import type { ClusterIr, WorkloadIr } from "#ir/index.ts";
@@ -14,6 +13,7 @@ import {
 } from "#policies/index.ts";
 import { type PackedResource, type ResourceSet, TYPE } from "#xds/index.ts";
 import type { Config } from "./config.ts";
+import { overlay } from "./sources/applied.ts";
 import { clusterName, type Resource, type WriteContext, write, writeEndpoints } from "./write/index.ts";
 
 /**
@@ -27,19 +27,7 @@ export function toWorld(objects: readonly Loaded[], config: Config, before: Worl
     outboundMode: config.outboundTrafficPolicy,
     clusterDomain: "cluster.local",
   };
-  return buildWorld(overlay(objects, config), mesh, before);
-}
-
-/** Where objects from `weft apply` are kept. */
-export const appliedDir = (config: Config): string => join(config.stateDir, "applied");
-
-/** An applied object hides those of the same name from `paths`; what the platform says stands. */
-function overlay(objects: readonly Loaded[], config: Config): readonly Loaded[] {
-  const prefix = appliedDir(config) + sep;
-  const isApplied = (o: Loaded) => o.source.file.startsWith(prefix);
-  const id = (o: Loaded) => JSON.stringify([o.key, o.namespace, o.name]);
-  const applied = new Set(objects.filter(isApplied).map(id));
-  return objects.filter((o) => isApplied(o) || o.source.file === config.platform || !applied.has(id(o)));
+  return buildWorld(overlay(objects, config.stateDir, config.platform), mesh, before);
 }
 
 export interface ProxyNode {

@@ -15,6 +15,11 @@ export interface Issue {
   readonly path: string;
 }
 
+/** One line: where, which object and field, what is wrong. */
+export function sayIssue({ file, line, object, path, message }: Issue): string {
+  return `${file}:${line}: ${[object, path, message].filter((part) => part !== "").join(": ")}`;
+}
+
 export type Path = readonly (string | number)[];
 export type Report = (path: Path, code: string, message: string) => void;
 /** Decodes one value; reports and returns undefined when it cannot. */

@@ -1,9 +1,10 @@
-import { join, resolve } from "node:path";
-import { type FileSource, watchFiles } from "#control-plane/sources/file.ts";
+import { resolve } from "node:path";
+import { appliedDir, overlay } from "#control-plane/sources/applied.ts";
+import { watchFiles } from "#control-plane/sources/file.ts";
 import type { PlatformObject } from "#local/index.ts";
-import type { Issue, Loaded } from "#policies/index.ts";
+import { type Issue, type Loaded, sayIssue } from "#policies/index.ts";
 import { UserError } from "../errors.ts";
-import { sayIssue, yamlFiles } from "../yaml-files.ts";
+import { yamlFiles } from "../yaml-files.ts";
 
 /** What the mesh is to run, as the files and `weft apply` say it now. */
 export interface PlatformObjects {
@@ -22,10 +23,9 @@ export function watchObjects(
 ): PlatformObjects {
   for (const path of paths)
     if (yamlFiles(path, cwd).length === 0) throw new UserError(`${path}: no YAML or JSON file in it`);
-  const applied = join(stateDir, "applied");
-  const source = watchFiles([...paths.map((path) => resolve(cwd, path)), applied], changed);
+  const source = watchFiles([...paths.map((path) => resolve(cwd, path)), appliedDir(stateDir)], changed);
   const objects: PlatformObjects = {
-    read: () => overlay(source, applied).map(toPlatformObject),
+    read: () => overlay(source.objects(), stateDir, null).map(toPlatformObject),
     errors: () => source.issues().filter(isError).map(sayIssue),
     close: () => source.close(),
   };
@@ -38,15 +38,6 @@ export function watchObjects(
 }
 
 const isError = (issue: Issue): boolean => issue.level === "error";
-
-/** An applied object hides its namesake in the files. */
-function overlay(source: FileSource, applied: string): Loaded[] {
-  const all = source.objects();
-  const isApplied = (object: Loaded): boolean => object.source.file.startsWith(`${applied}/`);
-  const id = ({ key, namespace, name }: Loaded): string => `${key} ${namespace}/${name}`;
-  const hidden = new Set(all.filter(isApplied).map(id));
-  return all.filter((object) => isApplied(object) || !hidden.has(id(object)));
-}
 
 function toPlatformObject(object: Loaded): PlatformObject {
   return {

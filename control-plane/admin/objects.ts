@@ -10,9 +10,10 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { type Issue, type Loaded, load, validate } from "#policies/index.ts";
+import { type Issue, type Loaded, load, sayIssue, validate } from "#policies/index.ts";
 import type { Config } from "../config.ts";
-import { appliedDir, toWorld } from "../pipeline.ts";
+import { toWorld } from "../pipeline.ts";
+import { appliedDir } from "../sources/applied.ts";
 
 export class AdminError extends Error {
   readonly status: number;
@@ -28,9 +29,6 @@ export const nameOf = (o: Loaded): string => {
   const { kind, namespace, name } = o.source;
   return namespace === "" ? `${kind} ${name}` : `${kind} ${namespace}/${name}`;
 };
-
-export const sayIssue = (i: Issue): string =>
-  `${i.file}:${i.line}: ${i.object === "" ? "" : `${i.object}: `}${i.path === "" ? "" : `${i.path}: `}${i.message}`;
 
 /** Checks the text with the rest of the world, then writes it below applied/. Throws AdminError and changes nothing. */
 export function applyObjects(text: string, current: readonly Loaded[], config: Config): string[] {
@@ -101,7 +99,7 @@ function fileOf({ source: s }: Loaded, config: Config): string {
   const id = JSON.stringify([s.group, s.kind, s.namespace, s.name]);
   const hash = createHash("sha256").update(id).digest("hex").slice(0, 16);
   const readable = `${s.kind}-${s.namespace}-${s.name}`.replace(/[^A-Za-z0-9-]/g, "_").slice(0, 100);
-  return join(appliedDir(config), `${readable}-${hash}.json`);
+  return join(appliedDir(config.stateDir), `${readable}-${hash}.json`);
 }
 
 function serialize(o: Loaded): string {
@@ -111,7 +109,7 @@ function serialize(o: Loaded): string {
 
 /** All temporary files first, so that a full disk changes nothing; the watcher does not see their names. */
 function writeAll(texts: ReadonlyMap<string, string>, config: Config): void {
-  mkdirSync(appliedDir(config), { recursive: true, mode: 0o700 });
+  mkdirSync(appliedDir(config.stateDir), { recursive: true, mode: 0o700 });
   const temporary = (file: string) => `${file}.tmp`;
   try {
     for (const [file, content] of texts) {

@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type Server } from "node:http";
 import { toJson } from "@bufbuild/protobuf";
 import { AnySchema } from "@bufbuild/protobuf/wkt";
 import { Memo } from "#lib/memo.ts";
-import { type Issue, type Loaded, validate, type World } from "#policies/index.ts";
+import { type Issue, type Loaded, sayIssue, validate, type World } from "#policies/index.ts";
 import type { ResourceSet } from "#xds/index.ts";
 import type { Config } from "../config.ts";
 import type { ProxyStatus } from "../serve/status.ts";
@@ -23,7 +23,7 @@ import type {
   WorldAnswer,
   XdsAnswer,
 } from "./contract.ts";
-import { AdminError, applyObjects, deleteObject, nameOf, sayIssue } from "./objects.ts";
+import { AdminError, applyObjects, deleteObject, nameOf } from "./objects.ts";
 import { workloads } from "./workloads.ts";
 
 export interface AdminOptions {

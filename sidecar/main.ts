@@ -15,6 +15,7 @@ import { ConfigArchive } from "./config/archive.ts";
 import { ConfigStore, TYPE_URL } from "./config/store.ts";
 import { createCaClient } from "./envoy/ca-client.ts";
 import { evaluateRbac } from "./filters/rbac.ts";
+import { connectionOptions } from "./http/connection-options.ts";
 import { HttpHandler } from "./http/handler.ts";
 import { Pools } from "./http/pools.ts";
 import { RetryBudget } from "./http/retry.ts";
@@ -73,7 +74,7 @@ const plane = new DataPlane(
   {
     http: (accepted) => {
       const handler = new HttpHandler(accepted, shared);
-      const options = { headTimeoutMs: 60_000, lingerMs: 1000 };
+      const options = connectionOptions(accepted.chain.terminal);
       const connection = new DownstreamConnection(accepted.stream, handler, options);
       connections.add(connection);
       accepted.stream.once("close", () => connections.delete(connection));

@@ -137,7 +137,11 @@ export interface HttpConfig {
   readonly filters: readonly HttpFilter[];
   readonly upgrades: readonly string[];
   readonly streamIdleTimeoutMs: number;
+  /** Time for the whole request; 0 = none. */
   readonly requestTimeoutMs: number;
+  /** Time for its head; 0 = the codec's own limit. */
+  readonly requestHeadersTimeoutMs: number;
+  readonly maxStreamDurationMs: number;
   readonly drainTimeoutMs: number;
   readonly idleTimeoutMs: number;
   readonly maxConnectionDurationMs: number;

@@ -1,7 +1,8 @@
 import { once } from "node:events";
 import { createServer, type IncomingHttpHeaders, request, type Server } from "node:http";
+import { connect, createServer as createTcpServer } from "node:net";
 import { create, type DescMessage, type MessageInitShape } from "@bufbuild/protobuf";
-import { anyPack } from "@bufbuild/protobuf/wkt";
+import { anyPack, type Duration, durationFromMs } from "@bufbuild/protobuf/wkt";
 import { afterEach, expect, test } from "vitest";
 import { createLogger } from "#lib/log.ts";
 import { ClusterSchema } from "#xds/gen/envoy/config/cluster/v3/cluster_pb.js";
@@ -11,6 +12,7 @@ import { HttpConnectionManagerSchema } from "#xds/gen/envoy/extensions/filters/n
 import { ConfigStore, TYPE_URL } from "../config/store.ts";
 import { DownstreamConnection } from "../http1/downstream.ts";
 import { DataPlane } from "../proxy.ts";
+import { connectionOptions } from "./connection-options.ts";
 import { HttpHandler } from "./handler.ts";
 import { Pools } from "./pools.ts";
 import { NO_OBSERVER } from "./request-state.ts";
@@ -40,7 +42,23 @@ const at = (portValue: number) => ({
   },
 });
 
-async function start(ports: number[]) {
+interface Limits {
+  readonly streamIdleTimeout?: Duration;
+  readonly requestTimeout?: Duration;
+  readonly requestHeadersTimeout?: Duration;
+  readonly maxRequestHeadersKb?: number;
+  readonly commonHttpProtocolOptions?: {
+    readonly idleTimeout?: Duration;
+    readonly maxConnectionDuration?: Duration;
+    readonly maxStreamDuration?: Duration;
+  };
+}
+interface RouteLimits {
+  readonly idleTimeout?: Duration;
+  readonly maxStreamDuration?: { readonly maxStreamDuration: Duration };
+}
+
+async function start(ports: number[], limits: Limits = {}, routeLimits: RouteLimits = {}) {
   const store = new ConfigStore();
   const toCluster = (cluster: string) => ({
     clusterSpecifier: { case: "cluster" as const, value: cluster },
@@ -49,12 +67,14 @@ async function start(ports: number[]) {
       numRetries: 1,
       retryHostPredicate: [{ name: "envoy.retry_host_predicates.previous_hosts" }],
     },
+    ...routeLimits,
   });
   const route = (prefix: string, cluster: string) => ({
     match: { pathSpecifier: { case: "prefix" as const, value: prefix } },
     action: { case: "route" as const, value: toCluster(cluster) },
   });
   const hcm = pack(HttpConnectionManagerSchema, {
+    ...limits,
     statPrefix: "t",
     normalizePath: true,
     useRemoteAddress: true,
@@ -129,7 +149,7 @@ async function start(ports: number[]) {
           retries,
           observer: NO_OBSERVER,
         });
-        new DownstreamConnection(accepted.stream, handler, { headTimeoutMs: 5000, lingerMs: 100 });
+        new DownstreamConnection(accepted.stream, handler, connectionOptions(accepted.chain.terminal));
       },
     },
     createLogger("test", "silent"),
@@ -150,7 +170,7 @@ async function start(ports: number[]) {
     for await (const piece of response) body += piece;
     return [response.statusCode, body];
   };
-  return { get, store };
+  return { get, store, port };
 }
 
 test("two hosts: the failing one is retried at the other, and claims of the client are stripped", async () => {
@@ -172,4 +192,67 @@ test("local answers: no virtual host 404, no cluster 503, no host 503, bad path 
   expect((await get("/none"))[0]).toBe(503);
   expect(await get("/")).toEqual([503, "no healthy upstream"]);
   expect((await get("/%00"))[0]).toBe(400);
+});
+
+/** An application that takes a request and says nothing. */
+async function silentApp(): Promise<number> {
+  const server = createTcpServer((socket) => void socket.on("error", () => {}).resume()).listen(
+    0,
+    "127.0.0.1",
+  );
+  await once(server, "listening");
+  ends.push(() => server.close());
+  return (server.address() as { port: number }).port;
+}
+
+/** What comes back until the proxy ends the connection. */
+async function conversation(port: number, text: string): Promise<string> {
+  const socket = connect(port, "127.0.0.1", () => socket.write(text));
+  let got = "";
+  for await (const piece of socket) got += (piece as Buffer).toString("latin1");
+  return got;
+}
+
+const soon = durationFromMs(100);
+const GET = "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n";
+const POST = "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 9\r\n\r\n";
+
+test.each<[string, Limits, RouteLimits, string, string]>([
+  ["stream_idle_timeout", { streamIdleTimeout: soon }, {}, "504", "stream timeout"],
+  ["a route's idle_timeout", {}, { idleTimeout: soon }, "504", "stream timeout"],
+  [
+    "a route's max_stream_duration",
+    {},
+    { maxStreamDuration: { maxStreamDuration: soon } },
+    "504",
+    "duration",
+  ],
+  ["max_stream_duration", { commonHttpProtocolOptions: { maxStreamDuration: soon } }, {}, "504", "duration"],
+])("%s of the configuration holds", async (_name, limits, routeLimits, status, body) => {
+  const { get } = await start([await silentApp()], limits, routeLimits);
+  const [got, text] = await get("/");
+  expect([String(got), text]).toEqual([status, expect.stringContaining(body)]);
+});
+
+test.each<[string, Limits, string, RegExp]>([
+  ["request_timeout", { requestTimeout: soon }, POST, /^HTTP\/1.1 408 [\s\S]*request timeout$/],
+  ["request_headers_timeout", { requestHeadersTimeout: soon }, "GET / HT", /^HTTP\/1.1 408 /],
+  [
+    "max_request_headers_kb",
+    { maxRequestHeadersKb: 1 },
+    `${GET.slice(0, -2)}a: ${"b".repeat(1024)}`,
+    /^HTTP\/1.1 431 /,
+  ],
+  ["idle_timeout", { commonHttpProtocolOptions: { idleTimeout: soon } }, GET, /^HTTP\/1.1 200 /],
+  ["idle_timeout before a request", { commonHttpProtocolOptions: { idleTimeout: soon } }, "", /^$/],
+  [
+    "max_connection_duration",
+    { commonHttpProtocolOptions: { maxConnectionDuration: soon } },
+    GET,
+    /^HTTP\/1.1 200 /,
+  ],
+])("%s of the configuration ends the connection", async (name, limits, text, answer) => {
+  const backend = name === "request_timeout" ? await silentApp() : await app(200, []);
+  const { port } = await start([backend], limits);
+  expect(await conversation(port, text)).toMatch(answer);
 });

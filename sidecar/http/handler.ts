@@ -77,6 +77,9 @@ export class HttpHandler implements ExchangeHandler {
     const config = chain.terminal;
     const state = new RequestState(snapshot, config);
     exchange.context = state;
+    exchange.streamIdleMs = config.streamIdleTimeoutMs;
+    exchange.requestTimeoutMs = config.requestTimeoutMs;
+    exchange.maxDurationMs = config.maxStreamDurationMs;
     const { request } = exchange;
     if (request.minor === 0 && (!config.acceptHttp10 || request.authority === "")) {
       if (config.acceptHttp10) exchange.respond(400, "http1.missing_host", "", true);
@@ -202,6 +205,8 @@ export class HttpHandler implements ExchangeHandler {
       exchange.tryTimeoutMs = state.retry.perTryTimeoutMs;
     }
     exchange.timeoutMs = action.timeoutMs;
+    if (action.idleTimeoutMs !== null) exchange.streamIdleMs = action.idleTimeoutMs;
+    if (action.maxStreamDurationMs !== null) exchange.maxDurationMs = action.maxStreamDurationMs;
     if (request.upgrade !== "") {
       const allowed = action.upgrades.length > 0 ? action.upgrades : config.upgrades;
       if (!allowed.includes(request.upgrade.toLowerCase())) {

@@ -2,19 +2,28 @@
 /** One client connection: heads in order, one exchange at a time, what follows waits unread (bounded pipelining). */
 import { resetSocket } from "#lib/reset-socket.ts";
 import { BodyReader } from "./body.ts";
+import { type ConnectionLimits, Deadlines } from "./deadlines.ts";
 import { failureOf, reasonOf, Verdict } from "./errors.ts";
 import { Exchange, type ExchangeHandler } from "./exchange.ts";
+import { MAX_HEAD_BYTES } from "./header-block.ts";
 import { Outbox } from "./outbox.ts";
 import type { Socket } from "./pool.ts";
 import { type BytesOwner, READER, type ReadSocket } from "./read-buffer.ts";
 import { RequestHead } from "./request-head.ts";
+import { PROCESS_SWEEP, type Sweep } from "./sweep.ts";
 
 export interface DownstreamOptions {
   /** From the first byte of a head to its end; 408 after it. */
   readonly headTimeoutMs: number;
   /** How long bytes are still read and dropped after an answer that closes, so that a reset cannot swallow it. */
   readonly lingerMs: number;
+  /** Longest head, where it is below the codec's own limit. */
+  readonly maxHeadBytes?: number;
+  readonly limits?: ConnectionLimits;
+  readonly sweep?: Sweep;
 }
+
+const NO_LIMITS: ConnectionLimits = { idleTimeoutMs: 0, maxDurationMs: 0 };
 
 const State = { Head: 0, Exchange: 1, Closing: 2, Tunnel: 3 } as const;
 type State = (typeof State)[keyof typeof State];
@@ -30,6 +39,8 @@ export class DownstreamConnection implements BytesOwner {
   readonly handler: ExchangeHandler;
   readonly options: DownstreamOptions;
   exchange: Exchange | null = null;
+  /** The exchange whose upgrade made this connection a tunnel. */
+  tunnel: Exchange | null = null;
   /** Set to let the connection end after the exchange under way. */
   draining = false;
   #head = new RequestHead();
@@ -46,6 +57,9 @@ export class DownstreamConnection implements BytesOwner {
   #unsent = 0;
   #stalls = 0;
   #timer: NodeJS.Timeout | null = null;
+  readonly #maxHeadBytes: number;
+  readonly #sweep: Sweep;
+  readonly #deadlines: Deadlines;
 
   constructor(socket: Socket, handler: ExchangeHandler, options: DownstreamOptions) {
     this.socket = socket;
@@ -61,6 +75,25 @@ export class DownstreamConnection implements BytesOwner {
     socket.on("end", onEnd);
     socket.on("error", onClose);
     socket.on("close", onClose);
+    this.#maxHeadBytes = options.maxHeadBytes ?? MAX_HEAD_BYTES;
+    this.#deadlines = new Deadlines(this, options.limits ?? NO_LIMITS);
+    this.#sweep = options.sweep ?? PROCESS_SWEEP;
+    this.#sweep.add(this.#deadlines);
+  }
+
+  /** Waits for a request, of which no byte is here; or for its client to take the last answer. */
+  get idle(): boolean {
+    return this.#state === State.Head && this.#timer === null;
+  }
+
+  /** The connection ends: now if nothing is under way, else with the exchange. */
+  drain(): void {
+    this.draining = true;
+    if (this.#state === State.Head && this.#at === this.#buffer.length) this.#close();
+  }
+
+  closeIdle(): void {
+    if (this.idle) this.#close();
   }
 
   /** A head outlives the call, pipelined requests and bodies may: small copies come from Node's pool. */
@@ -102,7 +135,10 @@ export class DownstreamConnection implements BytesOwner {
         this.#buffer = this.#buffer.subarray(this.#at);
         this.#at = 0;
       }
-      const verdict = this.#head.parse(this.#buffer);
+      let verdict = this.#head.parse(this.#buffer);
+      const headBytes = verdict === Verdict.Ok ? this.#head.end : this.#buffer.length;
+      if (headBytes > this.#maxHeadBytes && (verdict === Verdict.Ok || verdict === Verdict.NeedMore))
+        verdict = Verdict.HeadTooLarge;
       if (verdict === Verdict.NeedMore) {
         if (this.#ended) this.#close();
         else if (this.#timer === null)
@@ -243,6 +279,7 @@ export class DownstreamConnection implements BytesOwner {
 
   tunnelTo(upstream: Socket, early: Buffer): void {
     this.#state = State.Tunnel;
+    this.tunnel = this.exchange;
     this.exchange = null;
     const { socket } = this;
     if ((socket as ReadSocket)[READER] === this) (socket as ReadSocket)[READER] = null;
@@ -280,6 +317,7 @@ export class DownstreamConnection implements BytesOwner {
 
   onClose(): void {
     this.#clearTimer();
+    this.#sweep.delete(this.#deadlines);
     const exchange = this.exchange;
     this.exchange = null;
     if (this.#state !== State.Tunnel) this.#state = State.Closing;

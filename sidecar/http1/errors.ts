@@ -24,6 +24,9 @@ export const Verdict = {
   ResponseTimeout: 18,
   DownstreamGone: 19,
   PrematureEnd: 20,
+  StreamIdle: 21,
+  RequestTimeout: 22,
+  MaxStreamDuration: 23,
 } as const;
 export type Verdict = (typeof Verdict)[keyof typeof Verdict];
 
@@ -60,6 +63,10 @@ const FAILURES: Readonly<Record<Verdict, Failure>> = {
   [Verdict.ResponseTimeout]: { status: 504, detail: "response_timeout" },
   [Verdict.DownstreamGone]: { status: 499, detail: "downstream_remote_disconnect" },
   [Verdict.PrematureEnd]: { status: 400, detail: "http1.codec_error" },
+  // 504 instead where the whole request had come.
+  [Verdict.StreamIdle]: { status: 408, detail: "stream_idle_timeout" },
+  [Verdict.RequestTimeout]: { status: 408, detail: "request_overall_timeout" },
+  [Verdict.MaxStreamDuration]: { status: 408, detail: "max_duration_timeout" },
 };
 
 export function failureOf(verdict: Verdict): Failure {
@@ -77,6 +84,12 @@ export function upstreamFailureBody(verdict: Verdict, retried: boolean): string 
   if (verdict === Verdict.ResponseTimeout) return "upstream request timeout";
   const again = retried ? "retried and the latest " : "";
   return `upstream connect error or disconnect/reset before headers. ${again}reset reason: ${RESETS[verdict] ?? "local reset"}`;
+}
+
+/** What a client reads when a limit of its stream ran out: Envoy's words. */
+export function limitBody(verdict: Verdict): string {
+  if (verdict === Verdict.StreamIdle) return "stream timeout";
+  return verdict === Verdict.RequestTimeout ? "request timeout" : "downstream duration timeout";
 }
 
 const REASONS: Readonly<Record<number, string>> = {

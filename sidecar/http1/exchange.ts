@@ -1,7 +1,7 @@
 // hot path
 /** One request from its downstream head to the end of its response. Routing and filters plug in as ExchangeHandler. */
 import type { DownstreamConnection } from "./downstream.ts";
-import { failureOf, reasonOf, upstreamFailureBody, Verdict } from "./errors.ts";
+import { failureOf, limitBody, reasonOf, upstreamFailureBody, Verdict } from "./errors.ts";
 import type { HostPool } from "./pool.ts";
 import { CHUNKED, type RequestHead, UNTIL_CLOSE } from "./request-head.ts";
 import type { ResponseHead } from "./response-head.ts";
@@ -38,6 +38,10 @@ export class Exchange {
   /** Whole exchange and one attempt, in ms; 0 = none. Set before `forward`. */
   timeoutMs = 0;
   tryTimeoutMs = 0;
+  /** Kept by Deadlines, in ms; 0 = none: no byte either way, the whole request, the whole exchange. */
+  streamIdleMs = 0;
+  requestTimeoutMs = 0;
+  maxDurationMs = 0;
   /** Retry budget the handler set; a body is kept for replay only if above 0. */
   retries = 0;
   attempts = 0;
@@ -268,6 +272,15 @@ export class Exchange {
     this.verdict = Verdict.ResponseTimeout;
     const { detail } = failureOf(this.verdict);
     this.respond(504, detail, upstreamFailureBody(this.verdict, false));
+  }
+
+  /** A limit of the stream ran out. Once the answer has begun it breaks off: half of it must look like half. */
+  onLimit(verdict: Verdict): void {
+    if (this.done) return;
+    const { status, detail } = failureOf(verdict);
+    this.verdict = verdict;
+    this.detail = detail;
+    this.respond(this.requestRead ? 504 : status, detail, limitBody(verdict));
   }
 
   onTryTimeout(): void {

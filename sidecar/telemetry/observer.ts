@@ -196,6 +196,7 @@ function flagOf(exchange: Exchange, state: RequestState | null): string {
   if (exchange.verdict === Verdict.DownstreamGone) return "DC";
   // What an attempt before this answer died of is no part of it.
   if (exchange.detail === "via_upstream") return "-";
+  if (exchange.verdict >= Verdict.StreamIdle) return FLAGS[exchange.verdict]!;
   if (state !== null && state.flag !== "-") return state.flag;
   return exchange.verdict === Verdict.Ok ? "-" : FLAGS[exchange.verdict]!;
 }
@@ -205,7 +206,11 @@ function flagOfVerdict(verdict: Verdict): string {
     case Verdict.Ok:
     case Verdict.NeedMore:
     case Verdict.HeadTimeout:
+    case Verdict.RequestTimeout:
+    case Verdict.MaxStreamDuration:
       return "-";
+    case Verdict.StreamIdle:
+      return "SI";
     case Verdict.ConnectFailure:
       return "UF";
     case Verdict.UpstreamReset:

@@ -32,6 +32,9 @@ const SLASHES = [
   "UNESCAPE_AND_FORWARD",
 ] as const;
 
+/** Envoy's default, and the most that http1/ reads. */
+const MAX_HEADERS_KIB = 60;
+
 /** Filters that only observe: without them nothing that should be refused gets through. */
 const OBSERVERS = new Set([
   "istio.metadata_exchange",
@@ -66,6 +69,8 @@ export function decodeHttp(wire: HttpConnectionManager, problems: Problems): Htt
     upgrades: wire.upgradeConfigs.filter((u) => u.enabled !== false).map((u) => u.upgradeType.toLowerCase()),
     streamIdleTimeoutMs: milliseconds(wire.streamIdleTimeout, 300_000),
     requestTimeoutMs: milliseconds(wire.requestTimeout, 0),
+    requestHeadersTimeoutMs: milliseconds(wire.requestHeadersTimeout, 0),
+    maxStreamDurationMs: milliseconds(common?.maxStreamDuration, 0),
     drainTimeoutMs: milliseconds(wire.drainTimeout, 5000),
     idleTimeoutMs: milliseconds(common?.idleTimeout, 3_600_000),
     maxConnectionDurationMs: milliseconds(common?.maxConnectionDuration, 0),
@@ -80,7 +85,7 @@ export function decodeHttp(wire: HttpConnectionManager, problems: Problems): Htt
     serverName: wire.serverName || "envoy",
     allowAbsoluteUrl: wire.httpProtocolOptions?.allowAbsoluteUrl !== false,
     acceptHttp10: wire.httpProtocolOptions?.acceptHttp10 === true,
-    maxRequestHeadersBytes: (wire.maxRequestHeadersKb ?? 60) * 1024,
+    maxRequestHeadersBytes: maxHeadersBytes(wire, problems),
     forwardClientCertDetails: FORWARD[wire.forwardClientCertDetails] ?? "SANITIZE",
     setCurrentClientCertDetails: {
       subject: details?.subject === true,
@@ -92,6 +97,13 @@ export function decodeHttp(wire: HttpConnectionManager, problems: Problems): Htt
     tracing: wire.tracing === undefined ? null : decodeTracing(wire.tracing, problems.at("tracing")),
     accessLog: decodeAccessLogs(wire.accessLog, problems.at("access_log")),
   };
+}
+
+function maxHeadersBytes(wire: HttpConnectionManager, problems: Problems): number {
+  const kib = wire.maxRequestHeadersKb ?? MAX_HEADERS_KIB;
+  if (kib > MAX_HEADERS_KIB)
+    problems.at("max_request_headers_kb").warn(`${kib} is over the limit of this proxy, ${MAX_HEADERS_KIB}`);
+  return Math.min(kib, MAX_HEADERS_KIB) * 1024;
 }
 
 function decodeFilter(wire: WireFilter, problems: Problems): HttpFilter[] {

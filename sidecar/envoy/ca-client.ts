@@ -1,7 +1,7 @@
 /** `Sign` of certs/workload over IstioCertificateService. The token is read at every call: projected tokens rotate. */
 import { readFileSync } from "node:fs";
 import { create } from "@bufbuild/protobuf";
-import { Client, credentials, Metadata } from "@grpc/grpc-js";
+import { Client, Metadata } from "@grpc/grpc-js";
 import type { Sign } from "#certs/workload/index.ts";
 import {
   type IstioCertificateRequest,
@@ -10,6 +10,7 @@ import {
   IstioCertificateService,
 } from "#xds/gen/security/v1alpha1/ca_pb.js";
 import { toGrpc } from "#xds/grpc.ts";
+import { channelTo } from "./channel.ts";
 
 const DEADLINE_MS = 10_000;
 
@@ -21,13 +22,8 @@ export interface CaClientOptions {
 }
 
 export function createCaClient(options: CaClientOptions): { sign: Sign; close(): void } {
-  const tls = options.address.startsWith("tls://");
-  const client = new Client(
-    tls ? options.address.slice("tls://".length) : options.address,
-    tls
-      ? credentials.createSsl(options.rootCert === null ? null : readFileSync(options.rootCert))
-      : credentials.createInsecure(),
-  );
+  const { target, credentials } = channelTo(options);
+  const client = new Client(target, credentials);
   const method = toGrpc(IstioCertificateService)["createCertificate"]!;
   const sign: Sign = (csr, ttlSeconds) =>
     new Promise((resolve, reject) => {

@@ -1,5 +1,4 @@
 /** What a stock Envoy is started with: the same shape as pilot-agent's envoy_bootstrap.json, less its Istio extensions. */
-import { readFileSync } from "node:fs";
 import { type Bootstrap, type ListenAddress, RECONNECT_MS } from "../bootstrap.ts";
 
 type Json = Record<string, unknown>;
@@ -28,32 +27,6 @@ function cluster(name: string, endpoint: Json, more: Json = {}): Json {
     typed_extension_protocol_options: http2,
     ...more,
   };
-}
-
-function discoveryCluster(discovery: Bootstrap["discovery"]): Json {
-  if (discovery.address.startsWith("unix:"))
-    return cluster("xds-grpc", { pipe: { path: discovery.address.slice("unix:".length) } });
-  const tls = discovery.address.startsWith("tls://");
-  const hostPort = tls ? discovery.address.slice("tls://".length) : discovery.address;
-  const colon = hostPort.lastIndexOf(":");
-  const host = hostPort.slice(0, colon).replace(/^\[|\]$/g, "");
-  const at = { socket_address: { address: host, port_value: Number(hostPort.slice(colon + 1)) } };
-  if (!tls) return cluster("xds-grpc", at);
-  return cluster("xds-grpc", at, {
-    transport_socket: {
-      name: "envoy.transport_sockets.tls",
-      typed_config: {
-        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
-        sni: host,
-        common_tls_context: {
-          validation_context: {
-            trusted_ca: { filename: discovery.rootCert ?? "/etc/ssl/certs/ca-certificates.crt" },
-            match_typed_subject_alt_names: [{ san_type: "DNS", matcher: { exact: host } }],
-          },
-        },
-      },
-    },
-  });
 }
 
 const STATS = "prometheus_stats";
@@ -98,12 +71,10 @@ function prometheusListener(at: ListenAddress): Json {
   };
 }
 
-/** The bootstrap as proto3 JSON. It carries the token: write it 0600. Throws when the token cannot be read. */
+/** The bootstrap as proto3 JSON. */
 export function envoyBootstrap(config: Bootstrap): Json {
   if (config.sds === null || config.sds.kind !== "unix")
     throw new Error("sds must be unix:/path when the proxy is Envoy");
-  const token =
-    config.discovery.tokenFile === null ? undefined : readFileSync(config.discovery.tokenFile, "utf8").trim();
   const { subZone, ...locality } = config.node.locality;
   return {
     node: {
@@ -129,9 +100,6 @@ export function envoyBootstrap(config: Bootstrap): Json {
                 },
               },
             },
-            ...(token === undefined
-              ? {}
-              : { initial_metadata: [{ key: "authorization", value: `Bearer ${token}` }] }),
           },
         ],
       },
@@ -140,7 +108,8 @@ export function envoyBootstrap(config: Bootstrap): Json {
     },
     static_resources: {
       clusters: [
-        discoveryCluster(config.discovery),
+        // Both at the agent: it relays xDS with a token that is always fresh.
+        cluster("xds-grpc", { pipe: { path: config.sds.path } }),
         cluster("sds-grpc", { pipe: { path: config.sds.path } }),
         ...(config.prometheus === null ? [] : [adminCluster(config.admin)]),
       ],

@@ -1,6 +1,6 @@
 /**
  * pilot-agent's part for a stock Envoy: `node sidecar/envoy/main.ts --config FILE [--envoy PATH]`.
- * Gets certificates, serves them over SDS, writes the bootstrap, runs Envoy, and ends with it.
+ * Gets certificates, serves them over SDS, relays xDS, writes the bootstrap, runs Envoy, and ends with it.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
@@ -15,6 +15,7 @@ import { type Bootstrap, type ListenAddress, readBootstrap } from "../bootstrap.
 import { createCaClient } from "./ca-client.ts";
 import { envoyBootstrap } from "./envoy-bootstrap.ts";
 import { addSdsService } from "./sds.ts";
+import { addXdsRelay } from "./xds-relay.ts";
 
 const LEVELS = { debug: "debug", info: "info", warn: "warning", error: "error", silent: "off" } as const;
 
@@ -35,6 +36,7 @@ async function main(): Promise<void> {
   });
   const server = new Server();
   addSdsService(server, secrets, log.child("sds"));
+  addXdsRelay(server, config.discovery, log.child("xds"));
   await listen(server, config.sds.path);
   secrets.start();
 

@@ -92,6 +92,7 @@ test.skipIf("missing" in envoy)(
     const authority = Authority.open(join(dir, "ca"), "cluster.local");
     const port = await freePort();
     const seen = { authorization: "" };
+    const streams: { end(): void }[] = [];
 
     const server = new Server();
     server.addService(toGrpc(IstioCertificateService), {
@@ -109,6 +110,7 @@ test.skipIf("missing" in envoy)(
         stream: ServerDuplexStream<DeltaDiscoveryRequest, DeltaDiscoveryResponse>,
       ) => {
         seen.authorization = String(stream.metadata.get("authorization")[0]);
+        streams.push(stream);
         stream.on("error", () => {});
         stream.on("end", () => stream.end());
         stream.on("data", (request: DeltaDiscoveryRequest) => {
@@ -199,7 +201,13 @@ test.skipIf("missing" in envoy)(
     expect(validateSvid([peer], roots, "cluster.local")).toMatchObject({ spiffeId: ID });
     await expect(handshake({})).rejects.toThrow(); // TLS 1.2: a missing client certificate fails the handshake itself
     expect(seen.authorization).toBe("Bearer a.b.c");
-    expect(readFileSync(join(dir, "envoy.json"), "utf8")).not.toContain("PRIVATE KEY");
+    const bootstrap = readFileSync(join(dir, "envoy.json"), "utf8");
+    expect(bootstrap).not.toContain("PRIVATE KEY");
+    expect(bootstrap).not.toContain("a.b.c");
+    // The token was renewed since Envoy started; its next stream carries the new one.
+    writeFileSync(join(dir, "token"), "d.e.f\n");
+    for (const stream of streams) stream.end();
+    await expect.poll(() => seen.authorization, { timeout: 15_000 }).toBe("Bearer d.e.f");
     agent.kill("SIGTERM");
     expect(await ended).toBe(0);
   },

@@ -2,6 +2,7 @@
 /** One client connection: heads in order, one exchange at a time, what follows waits unread (bounded pipelining). */
 import { resetSocket } from "#lib/reset-socket.ts";
 import { BodyReader } from "./body.ts";
+import { dateLine } from "./date.ts";
 import { type ConnectionLimits, Deadlines } from "./deadlines.ts";
 import { failureOf, reasonOf, Verdict } from "./errors.ts";
 import { Exchange, type ExchangeHandler } from "./exchange.ts";
@@ -241,7 +242,7 @@ export class DownstreamConnection implements BytesOwner {
     }
     const reason = reasonOf(status);
     this.write(
-      `HTTP/1.1 ${status} ${reason}\r\ncontent-length: ${reason.length}\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n${reason}`,
+      `HTTP/1.1 ${status} ${reason}\r\ncontent-length: ${reason.length}\r\ncontent-type: text/plain\r\nconnection: close\r\n${dateLine()}\r\n${reason}`,
     );
     this.#close();
   }

@@ -1,5 +1,6 @@
 // hot path
 /** One request from its downstream head to the end of its response. Routing and filters plug in as ExchangeHandler. */
+import { dateLine } from "./date.ts";
 import type { DownstreamConnection } from "./downstream.ts";
 import { failureOf, limitBody, reasonOf, upstreamFailureBody, Verdict } from "./errors.ts";
 import type { HostPool } from "./pool.ts";
@@ -109,6 +110,7 @@ export class Exchange {
     let out = `HTTP/1.1 ${status} ${reasonOf(status)}\r\ncontent-length: ${Buffer.byteLength(body)}\r\n`;
     if (body !== "") out += "content-type: text/plain\r\n";
     if (!keep) out += "connection: close\r\n";
+    out += dateLine();
     out += addedFields(this.responseEdits);
     this.bytesSent = this.request.method === "HEAD" ? 0 : Buffer.byteLength(body);
     this.downstream.write(`${out}\r\n${this.request.method === "HEAD" ? "" : body}`);

@@ -1,5 +1,6 @@
 // hot path
 /** Heads as we write them: fields re-serialised, hop-by-hop removed, framing always ours (RFC 9110 7.6.1, RFC 9112 6). */
+import { dateLine } from "./date.ts";
 import { Field, type HeaderBlock } from "./header-block.ts";
 import { CHUNKED, type RequestHead, UNTIL_CLOSE } from "./request-head.ts";
 import type { ResponseHead } from "./response-head.ts";
@@ -61,7 +62,13 @@ export function writeResponseHead(
   if (framing === CHUNKED) out += "transfer-encoding: chunked\r\n";
   else if (framing >= 0) out += `content-length: ${framing}\r\n`;
   if (connection !== "") out += `connection: ${connection}\r\n`;
+  if (head.status >= 200 && !carriesDate(head, edits)) out += dateLine();
   return `${out}${addedFields(edits)}\r\n`;
+}
+
+function carriesDate(head: ResponseHead, edits: HeadEdits | null): boolean {
+  if (edits === null) return head.has("date");
+  return edits.added.includes("date") || (head.has("date") && !edits.removed.includes("date"));
 }
 
 /** UNTIL_CLOSE is written as nothing at all: the connection says it. */

@@ -166,3 +166,42 @@ test("requests outlive the buffer too: heads wait for their upstream, pipelined 
   expect(seen.sort()).toEqual(wanted);
   for (const socket of sockets) socket.destroy();
 });
+
+test("129: surplus that lies in the kernel when its connection is taken again is not the next answer", async () => {
+  const OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n";
+  const backends: Socket[] = [];
+  let requests = 0;
+  const port = await proxyTo(
+    await listen((socket) => {
+      backends.push(socket);
+      socket.on("error", () => {});
+      socket.on("data", () => {
+        requests++;
+        socket.write(`${OK}ok`);
+      });
+    }),
+  );
+  const client = connect(port, "127.0.0.1").setNoDelay();
+  let got = "";
+  client.on("data", (data) => {
+    got += data.toString("latin1");
+  });
+  const ask = async (status: number): Promise<void> => {
+    await expect.poll(() => /HTTP\/1.1 (\d+)[\s\S]*\r\n\r\n/.exec(got)?.[1]).toBe(String(status));
+    got = "";
+  };
+  const GET = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+  for (let i = 0; i < 3; i++) {
+    client.write(GET);
+    await ask(200);
+  }
+  expect(backends).toHaveLength(1);
+  // Both are written at once, in one turn: the proxy finds request and surplus in the same round.
+  client.write(GET);
+  backends[0]!.write(`${OK}no`);
+  await ask(503);
+  client.write(GET);
+  await ask(200);
+  expect([backends.length, requests]).toEqual([2, 5]);
+  client.destroy();
+});

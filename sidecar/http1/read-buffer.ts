@@ -19,11 +19,48 @@ export type ReadSocket = Socket & { [READER]?: BytesOwner | null };
 function onRead(this: ReadSocket, length: number, buffer: Uint8Array): boolean {
   const reader = this[READER];
   const bytes = (buffer as Buffer).subarray(0, length);
+  reads++;
   if (reader === null) return this.push(Buffer.from(bytes));
   // Bytes before the connection belongs to anyone were not asked for.
   if (reader === undefined) this.destroy();
-  else reader.onBytes(bytes);
+  else {
+    reading = true;
+    reader.onBytes(bytes);
+    reading = false;
+  }
   return true;
+}
+
+/**
+ * The event loop learns of all sockets that can be read at once, then reads one after the other: what is read in the same
+ * round in which a request was written cannot be its answer, it was there before. Only a full list of events (1024 in
+ * libuv) is followed by another in the same round: after so many reads nothing is claimed.
+ */
+const MAX_CERTAIN_READS = 256;
+let reading = false;
+let reads = 0;
+let round = 1;
+let counts = false;
+
+/** Of the reads under way; 0 outside of them, or if it is not certain. */
+export function roundOfWrite(): number {
+  if (!reading || reads > MAX_CERTAIN_READS) return 0;
+  if (!counts) {
+    counts = true;
+    setImmediate(nextRound);
+  }
+  return round;
+}
+
+/** Whether the bytes at hand had come before what was written in that round. */
+export function cameBefore(writtenIn: number): boolean {
+  return writtenIn === round && reads <= MAX_CERTAIN_READS;
+}
+
+function nextRound(): void {
+  counts = false;
+  round++;
+  reads = 0;
 }
 
 /** Larger than what Node allocates per read: long bodies take fewer turns. Only touched pages are resident. */

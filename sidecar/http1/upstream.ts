@@ -5,7 +5,7 @@ import { Verdict } from "./errors.ts";
 import type { Exchange } from "./exchange.ts";
 import { Outbox } from "./outbox.ts";
 import type { HostPool, Socket } from "./pool.ts";
-import { type BytesOwner, READER, type ReadSocket } from "./read-buffer.ts";
+import { type BytesOwner, cameBefore, READER, type ReadSocket, roundOfWrite } from "./read-buffer.ts";
 import { equalsIgnoreCase } from "./request-head.ts";
 import { ResponseHead } from "./response-head.ts";
 
@@ -30,6 +30,8 @@ export class UpstreamConnection implements BytesOwner {
   #informational = 0;
   /** The bytes at hand belong to the read buffer. */
   #borrowed = false;
+  /** The round in which a kept connection was taken again; 0 = not known. */
+  #takenIn = 0;
 
   constructor(pool: HostPool) {
     this.pool = pool;
@@ -41,6 +43,8 @@ export class UpstreamConnection implements BytesOwner {
     this.#inBody = false;
     this.#informational = 0;
     this.head.reset(0);
+    // Taken again while its own bytes are read, more of them may follow the request.
+    this.#takenIn = this.used && !this.#borrowed ? roundOfWrite() : 0;
     if (this.closed) {
       // It failed while it was made.
       this.exchange = null;
@@ -68,6 +72,11 @@ export class UpstreamConnection implements BytesOwner {
 
   /** From the read buffer: nothing of it outlives this call. */
   onBytes(bytes: Buffer): void {
+    if (this.#takenIn > 0 && cameBefore(this.#takenIn)) {
+      // Surplus of the exchange before: as the answer to this one it would go to another client.
+      this.fail(Verdict.UpstreamReset);
+      return;
+    }
     this.#borrowed = true;
     this.onData(bytes);
     this.#borrowed = false;

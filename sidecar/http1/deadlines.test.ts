@@ -30,6 +30,7 @@ interface StreamLimits {
   readonly streamIdleMs?: number;
   readonly requestTimeoutMs?: number;
   readonly maxDurationMs?: number;
+  readonly timeoutMs?: number;
 }
 
 /** A client of a proxy whose time moves by hand; the backend says what the test says. */
@@ -233,4 +234,12 @@ test("max_stream_duration: bytes do not prolong it", async () => {
   clock.advance(MINUTE + 2000);
   await answered("downstream duration timeout");
   expect(over).toMatchObject([{ status: 504, detail: "max_duration_timeout" }]);
+});
+
+test("the timeout of a route: an answer under way is reset, and is no success in the log", async () => {
+  const { send, end, over } = await world({}, { timeoutMs: 300 });
+  const backend = await send(GET, "\r\n\r\n");
+  backend.write("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n");
+  await expect.poll(end).toBe("reset");
+  expect(over).toMatchObject([{ status: 200, detail: "response_timeout" }]);
 });

@@ -273,6 +273,7 @@ export class Exchange {
   onTimeout(): void {
     this.verdict = Verdict.ResponseTimeout;
     const { detail } = failureOf(this.verdict);
+    this.detail = detail;
     this.respond(504, detail, upstreamFailureBody(this.verdict, false));
   }
 

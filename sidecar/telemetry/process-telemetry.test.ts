@@ -38,14 +38,18 @@ const EXTENSION = "type.googleapis.com/envoy.extensions.";
 interface World {
   /** Fields of the connection manager, over the defaults. */
   readonly hcm?: JsonObject;
+  /** The same of the TCP proxy. */
+  readonly tcp?: JsonObject;
   readonly tracing?: JsonObject | null;
   readonly direction?: "INBOUND" | "OUTBOUND";
 }
 
+/** 0 instead of a status: no answer. */
 async function listenHttp(answer: (url: string) => number, seen: IncomingHttpHeaders[]): Promise<number> {
   const server = createHttpServer((q, r) => {
     seen.push(q.headers);
-    r.writeHead(answer(q.url ?? "")).end("hello");
+    const status = answer(q.url ?? "");
+    if (status > 0) r.writeHead(status).end("hello");
   }).listen(0, "127.0.0.1");
   await once(server, "listening");
   ends.push(() => {
@@ -180,6 +184,7 @@ async function proxy(world: World = {}, answer: (url: string) => number = () => 
       "@type": `${EXTENSION}filters.network.tcp_proxy.v3.TcpProxy`,
       stat_prefix: "t",
       cluster: "echo",
+      ...world.tcp,
     },
   };
   const store = new ConfigStore();
@@ -475,4 +480,22 @@ test("TCP: connections and bytes count while they are open", async () => {
   await expect.poll(() => value("istio_tcp_connections_closed_total")).toBe(1);
   telemetry.collect();
   expect(value("istio_tcp_received_bytes_total")).toBe(5);
+});
+
+test("TCP: idle_timeout of the configuration ends a silent connection", async () => {
+  const { portOf } = await proxy({ tcp: { idle_timeout: "0.1s" } });
+  const socket = connect(portOf("tcp"), "127.0.0.2").on("error", () => {});
+  socket.write("12345");
+  await once(socket, "data");
+  await new Promise((resolve) => socket.once("close", resolve));
+});
+
+test("stream_idle_timeout counts with the flag SI", async () => {
+  const { portOf, telemetry } = await proxy({ hcm: { stream_idle_timeout: "0.1s" } }, () => 0);
+  const socket = connect(portOf("http"), "127.0.0.1").on("error", () => {});
+  socket.write("POST /app HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\n\r\n");
+  socket.resume();
+  await new Promise((resolve) => socket.once("close", resolve));
+  const found = [...telemetry.registry.values()].filter(([name]) => name.startsWith("istio_requests_total"));
+  expect(found.map(([name]) => /response_code="408".*response_flags="SI"/.test(name))).toEqual([true]);
 });

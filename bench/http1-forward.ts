@@ -42,6 +42,7 @@ const pool = new HostPool({
   },
   maxIdle: 128,
   idleTimeoutMs: 60_000,
+  maxRequests: 0,
 });
 const handler: ExchangeHandler = {
   onRequest: (exchange: Exchange) => exchange.forward(pool),

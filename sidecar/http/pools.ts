@@ -91,7 +91,8 @@ function find(
   const pool = new HostPool({
     connect: (connection) => connect(connection, cluster, host, alpn, context), // cold: once per pool
     maxIdle: MAX_IDLE,
-    idleTimeoutMs: cluster.idleTimeoutMs > 0 ? cluster.idleTimeoutMs : 3_600_000,
+    idleTimeoutMs: cluster.idleTimeoutMs > 0 ? cluster.idleTimeoutMs : Number.POSITIVE_INFINITY,
+    maxRequests: cluster.maxRequestsPerConnection,
   });
   entries.push(new Entry(key, pool, cluster, host, alpn));
   return pool;

@@ -56,6 +56,7 @@ async function world(limits: Partial<ConnectionLimits>, stream: StreamLimits = {
     },
     maxIdle: 4,
     idleTimeoutMs: MINUTE,
+    maxRequests: 0,
   });
   const port = await listen(
     (socket) =>

@@ -10,8 +10,13 @@ export interface PoolOptions {
   /** Begins to connect; `connection.onOpen` or `connection.fail` follows, in bounded time. Plain and TLS differ only here. */
   readonly connect: (connection: UpstreamConnection) => void;
   readonly maxIdle: number;
+  /** Infinity = never. */
   readonly idleTimeoutMs: number;
+  /** Requests that one connection carries; 0 = no limit. */
+  readonly maxRequests: number;
 }
+
+const MAX_SWEEP_MS = 3_600_000;
 
 export class HostPool {
   readonly options: PoolOptions;
@@ -41,7 +46,11 @@ export class HostPool {
     connection.idleSinceMs = performance.now();
     this.idle.push(connection);
     if (this.#sweeper === null) {
-      this.#sweeper = setInterval(sweep, Math.max(this.options.idleTimeoutMs / 4, 10), this);
+      this.#sweeper = setInterval(
+        sweep,
+        Math.max(Math.min(this.options.idleTimeoutMs, MAX_SWEEP_MS) / 4, 10),
+        this,
+      );
       this.#sweeper.unref();
     }
   }

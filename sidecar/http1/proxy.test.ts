@@ -23,9 +23,16 @@ async function listen(onConnection: (socket: Socket) => void): Promise<number> {
 }
 
 /** A backend that logs bytes and answers each request that ends in an empty line, and a proxy before it. */
-async function mesh(reply: string, upgrade = false, secure: (socket: Socket) => Socket = (s) => s) {
+async function mesh(
+  reply: string,
+  upgrade = false,
+  secure: (socket: Socket) => Socket = (s) => s,
+  maxRequests = 0,
+) {
   const log: string[] = [];
+  let connections = 0;
   const backend = await listen((socket) => {
+    connections++;
     socket.on("error", () => {});
     socket.on("data", (data) => {
       log.push(data.toString("latin1"));
@@ -41,6 +48,7 @@ async function mesh(reply: string, upgrade = false, secure: (socket: Socket) => 
     },
     maxIdle: 4,
     idleTimeoutMs: 60_000,
+    maxRequests,
   });
   const handler: ExchangeHandler = {
     onRequest: (exchange: Exchange) => {
@@ -54,7 +62,7 @@ async function mesh(reply: string, upgrade = false, secure: (socket: Socket) => 
   const port = await listen(
     (s) => void new DownstreamConnection(secure(s), handler, { headTimeoutMs: 5_000, lingerMs: 50 }),
   );
-  return { port, log, pool };
+  return { port, log, pool, connections: () => connections };
 }
 
 /** Sends the pieces and resolves with all that came back once `until` holds or the connection ends. */
@@ -87,6 +95,14 @@ test("re-serialises, pools, and answers pipelined requests in order", async () =
   const got = await talk(port, [get + get + get], (text) => text.split("hi").length === 4);
   expect(got.split("HTTP/1.1 200 OK")).toHaveLength(4);
   expect(log).toEqual(Array(3).fill("GET /a HTTP/1.1\r\nhost: a\r\nx-bar: 2\r\n\r\n"));
+  expect(pool.open).toBe(1);
+});
+
+test("maxRequestsPerConnection: a connection ends after so many", async () => {
+  const { port, pool, connections } = await mesh(OK, false, (s) => s, 2);
+  const five = "GET /a HTTP/1.1\r\nHost: a\r\n\r\n".repeat(5);
+  await talk(port, [five], (got) => got.split("HTTP/1.1 200").length === 6);
+  expect(connections()).toBe(3);
   expect(pool.open).toBe(1);
 });
 

@@ -33,6 +33,7 @@ async function proxyTo(
     },
     maxIdle: 16,
     idleTimeoutMs: 60_000,
+    maxRequests: 0,
   });
   return listen((accepted) => {
     const socket = readAccepted(accepted);

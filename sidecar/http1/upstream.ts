@@ -23,6 +23,7 @@ export class UpstreamConnection implements BytesOwner {
   out: Outbox | null = null;
   exchange: Exchange | null = null;
   used = false;
+  #served = 0;
   closed = false;
   idleSinceMs = 0;
   #buffer: Buffer = EMPTY;
@@ -38,6 +39,7 @@ export class UpstreamConnection implements BytesOwner {
   }
 
   begin(exchange: Exchange): void {
+    this.#served++;
     this.exchange = exchange;
     this.#buffer = EMPTY;
     this.#inBody = false;
@@ -151,7 +153,13 @@ export class UpstreamConnection implements BytesOwner {
 
   #finish(surplus: boolean): void {
     const exchange = this.exchange!;
-    const reusable = !surplus && this.head.reusable && exchange.requestSent && exchange.upgrade === "";
+    const { maxRequests } = this.pool.options;
+    const reusable =
+      !surplus &&
+      this.head.reusable &&
+      exchange.requestSent &&
+      exchange.upgrade === "" &&
+      (maxRequests === 0 || this.#served < maxRequests);
     this.release(reusable);
     exchange.onResponseEnd();
   }

@@ -33,4 +33,5 @@ test("the state directory follows XDG and refuses bad names and paths too long f
 test("a state directory that cannot be made is one sentence with what to do", () => {
   expect(() => makeStateDir(join(import.meta.filename, "weft"))).toThrow(UserError);
   expect(() => makeStateDir(join(import.meta.filename, "weft"))).toThrow(/ENOTDIR; set XDG_STATE_HOME/);
+  expect(() => makeStateDir("/proc/nope/weft/default")).toThrow(/ENOENT; set XDG_STATE_HOME/);
 });

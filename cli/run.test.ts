@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -109,4 +109,16 @@ test("apply sends the file, and a refusal is the control plane's own sentence", 
     code: 1,
     err: "error: nowhere.yaml: no such file\n",
   });
+});
+
+test("an Envoy that is absent, or something else, is told before anything starts", async () => {
+  writeFileSync(join(home, "a.yaml"), "apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n");
+  for (const [file, why] of [
+    ["nowhere", "ENOENT"],
+    ["/bin/ls", "it is no Envoy"],
+  ]) {
+    const { code, err } = await run(`up a.yaml --data-plane envoy --envoy ${file}`);
+    expect(code).toBe(1);
+    expect(err).toMatch(new RegExp(`${file} cannot be used: ${why}; say where an Envoy 1\\.40 is`));
+  }
 });

@@ -35,7 +35,7 @@ export async function weft(argv: readonly string[], terminal: Terminal): Promise
   }
   let code: number = EXIT.ok;
   const parser = new Parser("weft")
-    .description("A service mesh on one machine or many: secure, split and see the traffic between services.")
+    .description("A service mesh on this machine: secure, split and see the traffic between services.")
     .exitOverride()
     .showHelpAfterError("(--help shows how it is used)")
     .addHelpText("after", FIRST_STEPS)

@@ -1,6 +1,6 @@
-import { accessSync, constants, mkdirSync } from "node:fs";
+import { accessSync, constants, existsSync, mkdirSync } from "node:fs";
 import { homedir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { UserError } from "./errors.ts";
 
 const NAME = /^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$/;
@@ -26,7 +26,7 @@ export function stateDir(mesh: string, env: NodeJS.ProcessEnv): string {
 /** Makes it, readable by its owner only. A UserError says why it cannot be. */
 export function makeStateDir(dir: string): void {
   try {
-    mkdirSync(dir, { recursive: true, mode: 0o700 });
+    make(dir);
     accessSync(dir, constants.W_OK);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
@@ -34,5 +34,16 @@ export function makeStateDir(dir: string): void {
     throw new UserError(
       `state directory ${dir} cannot be used: ${why}; set XDG_STATE_HOME to a folder that can be written`,
     );
+  }
+}
+
+/** Not mkdirSync's own recursion: it never returns for a folder below /proc. */
+function make(dir: string): void {
+  if (existsSync(dir)) return;
+  make(dirname(dir));
+  try {
+    mkdirSync(dir, { mode: 0o700 });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
   }
 }

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join, relative, resolve } from "node:path";
-import { type LoadResult, load } from "#policies/index.ts";
+import { buildWorld, type Issue, type Loaded, type LoadResult, load, validate } from "#policies/index.ts";
 import { UserError } from "./errors.ts";
 
 const YAML = /\.(ya?ml|json)$/;
@@ -18,4 +18,11 @@ export function yamlFiles(path: string, cwd: string): string[] {
 
 export function loadFile(file: string, cwd: string): LoadResult {
   return load(readFileSync(resolve(cwd, file), "utf8"), file);
+}
+
+/** What the objects say of each other. Pods are not in files, and policies alone name services that stand elsewhere. */
+export function together(objects: readonly Loaded[]): Issue[] {
+  const complete = objects.some(({ key }) => key === "/Service");
+  const unknowable = complete ? ["selects-nothing"] : ["selects-nothing", "unknown-host"];
+  return validate(buildWorld(objects)).filter(({ code }) => !unknowable.includes(code));
 }

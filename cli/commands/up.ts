@@ -41,21 +41,32 @@ async function attached(
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
     process.once(signal, () => signalled.resolve());
   let platform: Platform | null = null;
-  let told = "";
+  let told: readonly string[] = [];
+  const tell = (): void => {
+    const problems = objects.problems();
+    const fresh = problems.filter((line) => !told.includes(line));
+    if (fresh.length > 0)
+      out.warn([...fresh, ...(objects.errors().length > 0 ? [LAST_GOOD] : [])].join("\n"));
+    else if (problems.length === 0 && told.length > 0) out.warn("(the files have no problem any more)");
+    told = problems;
+  };
   const objects = watchObjects(paths, cwd, stateDir, () => {
-    const errors = objects.errors().join("\n");
-    if (errors !== told && errors !== "") out.warn(`${errors}\n(the last good version goes on)`);
-    told = errors;
+    tell();
     platform
       ?.update(objects.read())
       .catch((error: Error) => out.warn(`${error.message}\n(nothing is changed)`));
   });
+  tell();
+  const crashes = new Set<string>();
   try {
     out.progress("starting the control plane");
     platform = await startPlatform({
       ...options,
       objects: objects.read(),
-      onChange: () => progress(platform, out),
+      onChange: () => {
+        progress(platform, out);
+        tellCrashes(platform, crashes, String(given["mesh"]), out);
+      },
     });
     progress(platform, out);
     const ended = await Promise.race([platform.whenReady(), signalled.promise.then(() => "signalled")]);
@@ -78,14 +89,33 @@ async function attached(
   return EXIT.ok;
 }
 
+const LAST_GOOD = "(the last good version goes on)";
+/** One restart may be bad luck; at the second the process has a reason to say. */
+const CRASHES = 2;
+
+/** Names each container that does not stay up, once. */
+function tellCrashes(platform: Platform | null, told: Set<string>, mesh: string, out: Input["out"]): void {
+  for (const pod of platform?.status().pods ?? [])
+    for (const { name, restarts, lastExit } of pod.containers) {
+      const key = `${pod.namespace}/${pod.name}/${name}`;
+      if (restarts < CRASHES || told.has(key)) continue;
+      told.add(key);
+      const flags = `${name === "istio-proxy" ? " -c istio-proxy" : ""}${mesh === "default" ? "" : ` --mesh ${mesh}`}`;
+      out.warn(
+        `${pod.name}: ${name} does not stay up (${lastExit ?? "it ended"}): npx weft logs ${pod.name}${flags} --tail 20`,
+      );
+    }
+}
+
 function progress(platform: Platform | null, out: Input["out"]): void {
   if (platform === null) return;
   const { pods } = platform.status();
   const waiting = pods.filter(({ ready }) => !ready).map(({ name }) => name);
-  if (waiting.length > 0)
-    out.progress(
-      `pods ready: ${pods.length - waiting.length} of ${pods.length}, waiting for ${waiting.join(", ")}`,
-    );
+  out.progress(
+    waiting.length === 0
+      ? ""
+      : `pods ready: ${pods.length - waiting.length} of ${pods.length}, waiting for ${waiting.join(", ")}`,
+  );
 }
 
 async function detached(

@@ -1,7 +1,6 @@
-import { buildWorld, type Issue, type Loaded, validate as validateWorld } from "#policies/index.ts";
 import type { Command } from "../command.ts";
 import { EXIT } from "../errors.ts";
-import { loadFile, yamlFiles } from "../yaml-files.ts";
+import { loadFile, together, yamlFiles } from "../yaml-files.ts";
 
 export const validate: Command = {
   name: "validate",
@@ -22,15 +21,10 @@ export const validate: Command = {
         i.object,
         `${i.path ? `${i.path}: ` : ""}${i.message}`,
       ]),
-      [`${objects} objects in ${files.length} files`, `${issues.length} issues`],
+      [`${count(objects, "object")} in ${count(files.length, "file")}`, count(issues.length, "issue")],
     ]);
     return issues.some((issue) => issue.level === "error") ? EXIT.failure : EXIT.ok;
   },
 };
 
-/** What the objects say of each other. Pods are not in files, and policies alone name services that stand elsewhere. */
-function together(objects: readonly Loaded[]): Issue[] {
-  const complete = objects.some(({ key }) => key === "/Service");
-  const unknowable = complete ? ["selects-nothing"] : ["selects-nothing", "unknown-host"];
-  return validateWorld(buildWorld(objects)).filter(({ code }) => !unknowable.includes(code));
-}
+const count = (n: number, what: string): string => `${n} ${what}${n === 1 ? "" : "s"}`;

@@ -4,13 +4,15 @@ import { watchFiles } from "#control-plane/sources/file.ts";
 import type { PlatformObject } from "#local/index.ts";
 import { type Issue, type Loaded, sayIssue } from "#policies/index.ts";
 import { UserError } from "../errors.ts";
-import { yamlFiles } from "../yaml-files.ts";
+import { together, yamlFiles } from "../yaml-files.ts";
 
 /** What the mesh is to run, as the files and `weft apply` say it now. */
 export interface PlatformObjects {
   read(): readonly PlatformObject[];
   /** One line per problem of the files. */
   errors(): readonly string[];
+  /** The errors, and what the objects say of each other: a host that nobody has, the same object twice. */
+  problems(): readonly string[];
   close(): void;
 }
 
@@ -27,6 +29,12 @@ export function watchObjects(
   const objects: PlatformObjects = {
     read: () => overlay(source.objects(), stateDir, null).map(toPlatformObject),
     errors: () => source.issues().filter(isError).map(sayIssue),
+    problems: () => [
+      ...objects.errors(),
+      ...together(overlay(source.objects(), stateDir, null)).map(
+        (issue) => `${issue.level === "warning" ? "warning: " : ""}${sayIssue(issue)}`,
+      ),
+    ],
     close: () => source.close(),
   };
   const errors = objects.errors();

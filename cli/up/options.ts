@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import { resolve } from "node:path";
 import type { PlatformOptions } from "#local/index.ts";
 import type { Input } from "../command.ts";
@@ -39,9 +40,12 @@ export function readUpOptions({ options, env, cwd, stateDir }: Input, paths: rea
   const otlpEndpoint = options["otlpEndpoint"];
   if (otlpEndpoint !== undefined && !/^https?:\/\/[^/]/.test(String(otlpEndpoint)))
     throw new UserError("--otlp-endpoint: a URL such as http://127.0.0.1:4318", EXIT.usage);
+  const dataPlane = oneOf(DATA_PLANES, "--data-plane", options["dataPlane"]);
+  if (dataPlane === "envoy")
+    checkEnvoy(typeof envoy === "string" && envoy !== "" ? resolve(cwd, envoy) : "envoy", env);
   return {
     stateDir,
-    dataPlane: oneOf(DATA_PLANES, "--data-plane", options["dataPlane"]),
+    dataPlane,
     mode: oneOf(MODES, "--mode", options["mode"]),
     ...(typeof envoy === "string" && envoy !== "" ? { envoy: resolve(cwd, envoy) } : {}),
     controlPlaneConfig: {
@@ -51,6 +55,17 @@ export function readUpOptions({ options, env, cwd, stateDir }: Input, paths: rea
       ...(otlpEndpoint === undefined ? {} : { otlpEndpoint }),
     },
   } satisfies Partial<PlatformOptions>;
+}
+
+/** Asked before anything starts: a pod whose Envoy cannot run only ever says so in its own log. */
+function checkEnvoy(file: string, env: NodeJS.ProcessEnv): void {
+  const { error, stdout } = spawnSync(file, ["--version"], { env, encoding: "utf8", timeout: 30_000 });
+  if (/ version: .*\/\d+\.\d+\.\d+/.test(stdout ?? "")) return;
+  const why =
+    error === undefined ? "it is no Envoy" : ((error as NodeJS.ErrnoException).code ?? error.message);
+  throw new UserError(
+    `--data-plane envoy: ${file} cannot be used: ${why}; say where an Envoy 1.40 is: --envoy FILE, or WEFT_ENVOY`,
+  );
 }
 
 function oneOf<T extends string>(known: readonly T[], flag: string, value: unknown): T {

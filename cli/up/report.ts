@@ -46,7 +46,7 @@ export function reportReady(
     ...(workload === undefined ? [] : [[`  npx weft config ${workload} routes`, "what a proxy runs"]]),
   ].map(([command, what]) => [`${command}${flag}`, what!]);
   return [
-    `The mesh runs: ${status.pods.length} pods. Mode ${status.mode}: ${status.reason}.`,
+    `The mesh runs: ${status.pods.length} ${status.pods.length === 1 ? "pod" : "pods"}. Mode ${status.mode}: ${status.reason}.`,
     ...(doors.length === 0 ? [] : ["", table(doors)]),
     "",
     table(pods),

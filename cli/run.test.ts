@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -38,7 +38,6 @@ async function run(line: string, stdin = ""): Promise<{ code: number; out: strin
 async function controlPlane(
   answer: (method: string, url: string, body: string) => [number, unknown],
 ): Promise<void> {
-  const { mkdirSync } = await import("node:fs");
   mkdirSync(join(home, "weft/default"), { recursive: true });
   server = createServer((request, response) => {
     let body = "";
@@ -91,24 +90,52 @@ test("status shows acknowledged, stale and refused, and fails on a refusal", asy
   expect(out).toMatch(/gw\.default +\S+ +yes +\S+ +NACK/);
 });
 
-test("apply sends the file, and a refusal is the control plane's own sentence", async () => {
+const namespace = (name: string): string => `apiVersion: v1\nkind: Namespace\nmetadata: {name: ${name}}\n`;
+
+test("apply sends every file, and a refusal names file and line as the person knows them", async () => {
   const bodies: string[] = [];
   await controlPlane((method, url, body) => {
     bodies.push(`${method} ${url} ${body}`);
-    return body === "good"
-      ? [200, { applied: ["VirtualService default/reviews"] }]
-      : [422, { errors: ["x.yaml:3: no"] }];
+    if (method === "GET") return [200, { objects: [] }];
+    return body.includes("bad")
+      ? [422, { errors: ["request:6: Namespace bad: no"] }]
+      : [200, { applied: ["Namespace a", "Namespace b"] }];
   });
-  expect(await run("apply -f -", "good")).toMatchObject({
+  mkdirSync(join(home, "more"));
+  writeFileSync(join(home, "a.yaml"), namespace("a"));
+  writeFileSync(join(home, "more/b.yaml"), namespace("b"));
+  writeFileSync(join(home, "more2.yaml"), namespace("bad"));
+  expect(await run("apply -f a.yaml -f more")).toMatchObject({
     code: 0,
-    out: "APPLIED\nVirtualService default/reviews\n",
+    out: "APPLIED\nNamespace a\nNamespace b\n",
   });
-  expect(await run("apply -f -", "bad")).toMatchObject({ code: 1, err: "error: x.yaml:3: no\n" });
-  expect(bodies[0]).toBe("PUT /objects good");
+  expect(bodies[0]).toBe(`PUT /objects ${namespace("a")}\n---\n${namespace("b")}`);
+  expect(await run("apply -f -", namespace("c"))).toMatchObject({ code: 0 });
+  expect(await run("apply -f a.yaml -f more2.yaml")).toMatchObject({
+    code: 1,
+    err: "error: more2.yaml:1: Namespace bad: no\n",
+  });
+  writeFileSync(join(home, "typo.yaml"), namespace("a").replace("metadata", "metadat"));
+  const typo = await run("apply -f typo.yaml");
+  expect(typo).toMatchObject({ code: 1, err: expect.stringContaining("typo.yaml:") });
   expect(await run("apply -f nowhere.yaml")).toMatchObject({
     code: 1,
-    err: "error: nowhere.yaml: no such file\n",
+    err: "error: nowhere.yaml: no such file or folder\n",
   });
+});
+
+test("delete takes a name or files, not both and not neither", async () => {
+  const calls: string[] = [];
+  await controlPlane((method, url) => {
+    calls.push(`${method} ${url}`);
+    return [200, { deleted: "Namespace a" }];
+  });
+  writeFileSync(join(home, "a.yaml"), namespace("a"));
+  expect((await run("delete")).code).toBe(2);
+  expect((await run("delete Namespace a -f a.yaml")).code).toBe(2);
+  expect((await run("delete -f a.yaml")).code).toBe(0);
+  expect(await run("delete vs reviews")).toMatchObject({ code: 0 });
+  expect(calls).toEqual(["DELETE /objects/Namespace/-/a", "DELETE /objects/VirtualService/default/reviews"]);
 });
 
 test("an Envoy that is absent, or something else, is told before anything starts", async () => {

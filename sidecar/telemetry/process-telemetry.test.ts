@@ -112,7 +112,7 @@ async function proxy(world: World = {}, answer: (url: string) => number = () => 
   await once(dead, "listening");
   const deadPort = (dead.address() as AddressInfo).port;
   dead.close();
-  const echo = createTcpServer((s) => s.pipe(s)).listen(0, "127.0.0.1");
+  const echo = createTcpServer((s) => s.on("error", () => s.destroy()).pipe(s)).listen(0, "127.0.0.1");
   await once(echo, "listening");
   ends.push(() => echo.close());
 

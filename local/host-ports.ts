@@ -1,5 +1,5 @@
 import { createServer, type Server, type Socket } from "node:net";
-import { splice } from "./network/relay.ts";
+import { splice } from "#lib/splice.ts";
 import { list, PlatformError, type PlatformObject, place, record, stringMap } from "./object.ts";
 import type { Pod } from "./pod.ts";
 

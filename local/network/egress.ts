@@ -4,7 +4,8 @@
  */
 import { createServer, type Server } from "node:net";
 import { originalDestination } from "#lib/original-dst.ts";
-import { dialRelay, serveRelay, splice } from "./relay.ts";
+import { splice } from "#lib/splice.ts";
+import { dialRelay, serveRelay } from "./relay.ts";
 import { NODE_IP } from "./rules.ts";
 
 /** In the mesh's namespaces; resolves with the port to which connections are redirected. */

@@ -3,6 +3,7 @@
  * it, says in one line where to, reads one line that says how it went, then bytes pass both ways.
  */
 import { connect, createServer, type Server, type Socket } from "node:net";
+import { splice } from "#lib/splice.ts";
 
 const LONGEST_LINE = 128;
 const NO_SOURCE = "-";
@@ -59,18 +60,6 @@ export function dialRelay(socketPath: string, route: Route): Promise<Socket> {
       reject(new Error(line ?? `connect to ${route.host}:${route.port}: the mesh's network does not answer`));
     });
   });
-}
-
-/** Both ways, half-closes included; when one is destroyed so is the other. */
-export function splice(a: Socket, b: Socket): void {
-  for (const socket of [a, b]) {
-    socket.setNoDelay(true);
-    socket.on("error", () => socket.destroy());
-  }
-  a.on("close", () => b.destroy());
-  b.on("close", () => a.destroy());
-  a.pipe(b);
-  b.pipe(a);
 }
 
 /** The line without its end, null when the peer sent none; what follows stays in the socket. */

@@ -1,6 +1,7 @@
 // hot path
 /** One client connection: heads in order, one exchange at a time, what follows waits unread (bounded pipelining). */
 import { resetSocket } from "#lib/reset-socket.ts";
+import { splice } from "#lib/splice.ts";
 import { BodyReader } from "./body.ts";
 import { dateLine } from "./date.ts";
 import { type ConnectionLimits, Deadlines } from "./deadlines.ts";
@@ -292,10 +293,7 @@ export class DownstreamConnection implements BytesOwner {
     if (this.#at < this.#buffer.length) upstream.write(this.#buffer.subarray(this.#at));
     this.#buffer = EMPTY;
     this.#at = 0;
-    socket.once("close", () => upstream.destroy()); // cold: once per tunnel
-    upstream.once("close", () => socket.destroy()); // cold: once per tunnel
-    socket.pipe(upstream);
-    upstream.pipe(socket);
+    splice(socket, upstream);
   }
 
   /** Half-close: answers are still owed, to pipelined requests too. */

@@ -3,7 +3,8 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createServer, type Server } from "node:net";
 import { join } from "node:path";
-import { dialRelay, splice } from "#local/network/relay.ts";
+import { splice } from "#lib/splice.ts";
+import { dialRelay } from "#local/network/relay.ts";
 
 export class Door {
   readonly #socket: string;

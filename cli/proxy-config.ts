@@ -188,7 +188,9 @@ export function certificateRows(certs: unknown, nowMs: number): string[][] {
       }),
     ),
   );
-  return [["KIND", "IDENTITY", "SERIAL", "FROM", "UNTIL", "LEFT"], ...rows];
+  // Envoy lists a certificate once per cluster and listener that uses it.
+  const distinct = [...new Map(rows.map((row) => [row.join(), row])).values()];
+  return [["KIND", "IDENTITY", "SERIAL", "FROM", "UNTIL", "LEFT"], ...distinct];
 }
 
 function address(value: unknown): string {

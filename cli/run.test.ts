@@ -60,16 +60,19 @@ test("without a mesh, one line says how to start one", async () => {
 test("wrong usage is exit code 2, help is 0 and teaches by examples", async () => {
   expect((await run("status --nonsense")).code).toBe(2);
   expect((await run("apply")).code).toBe(2);
+  expect(await run("--version")).toMatchObject({ code: 0, out: "0.1.0\n" });
   const help = await run("get --help");
   expect(help.code).toBe(0);
   expect(help.out).toContain("$ weft get VirtualService reviews -o yaml");
 });
 
-test("status shows acknowledged, stale and refused, and fails on a refusal", async () => {
+test("status shows acknowledged, stale and refused, and what is wrong with policies; it fails on a refusal", async () => {
   const url = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
-  await controlPlane(() => [
+  await controlPlane((_method, path) => [
     200,
     {
+      errors: path === "/world" ? ["a.yaml:3: VirtualService default/a: spec.http: no"] : [],
+      warnings: [],
       proxies: [
         {
           nodeId: "sidecar~10.244.0.5~reviews-v1-0.default~default.svc.cluster.local",
@@ -88,6 +91,7 @@ test("status shows acknowledged, stale and refused, and fails on a refusal", asy
   expect(code).toBe(1);
   expect(out).toMatch(/reviews-v1-0\.default +\S+ +yes +\S+ +SYNCED +NOT SENT/);
   expect(out).toMatch(/gw\.default +\S+ +yes +\S+ +NACK/);
+  expect(out).toContain("\nerror: a.yaml:3: VirtualService default/a: spec.http: no\n");
 });
 
 const namespace = (name: string): string => `apiVersion: v1\nkind: Namespace\nmetadata: {name: ${name}}\n`;
@@ -124,9 +128,25 @@ test("apply sends every file, and a refusal names file and line as the person kn
   });
 });
 
-test("delete takes a name or files, not both and not neither", async () => {
+test("delete takes a name, files or all, and one of them", async () => {
   const calls: string[] = [];
+  const listed = (name: string, file: string) => ({
+    kind: "Namespace",
+    namespace: "",
+    name,
+    source: { file },
+  });
   await controlPlane((method, url) => {
+    if (method === "GET")
+      return [
+        200,
+        {
+          objects: [
+            listed("b", join(home, "weft/default/applied/b.yaml")),
+            listed("c", join(home, "c.yaml")),
+          ],
+        },
+      ];
     calls.push(`${method} ${url}`);
     return [200, { deleted: "Namespace a" }];
   });
@@ -135,7 +155,14 @@ test("delete takes a name or files, not both and not neither", async () => {
   expect((await run("delete Namespace a -f a.yaml")).code).toBe(2);
   expect((await run("delete -f a.yaml")).code).toBe(0);
   expect(await run("delete vs reviews")).toMatchObject({ code: 0 });
-  expect(calls).toEqual(["DELETE /objects/Namespace/-/a", "DELETE /objects/VirtualService/default/reviews"]);
+  expect(await run("delete --all")).toMatchObject({ code: 0 });
+  expect(calls).toEqual([
+    "DELETE /objects/Namespace/-/a",
+    "DELETE /objects/VirtualService/default/reviews",
+    "DELETE /objects/Namespace/-/b",
+  ]);
+  const unknown = await run("delete foo reviews");
+  expect(unknown).toMatchObject({ code: 2, err: expect.stringContaining("no such kind: foo; known are") });
 });
 
 test("an Envoy that is absent, or something else, is told before anything starts", async () => {

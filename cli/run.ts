@@ -1,6 +1,7 @@
 import { CommanderError, Option, Command as Parser } from "commander";
 import type { Command, Input } from "./command.ts";
 import { commands, GROUPS } from "./commands/index.ts";
+import { VERSION } from "./commands/version.ts";
 import { complete } from "./completion.ts";
 import { EXIT, UserError } from "./errors.ts";
 import { createOutput, type Format } from "./output.ts";
@@ -36,6 +37,7 @@ export async function weft(argv: readonly string[], terminal: Terminal): Promise
   let code: number = EXIT.ok;
   const parser = new Parser("weft")
     .description("A service mesh on this machine: secure, split and see the traffic between services.")
+    .version(VERSION)
     .exitOverride()
     .showHelpAfterError("(--help shows how it is used)")
     .addHelpText("after", FIRST_STEPS)

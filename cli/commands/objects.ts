@@ -1,11 +1,12 @@
 import { readFileSync } from "node:fs";
-import { resolve } from "node:path";
+import { resolve, sep } from "node:path";
 import type { AppliedAnswer, ObjectsAnswer } from "#control-plane/admin/contract.ts";
+import { appliedDir } from "#control-plane/sources/applied.ts";
 import { load, sayIssue } from "#policies/index.ts";
 import { AdminClient } from "../admin-client.ts";
 import type { Command, Input } from "../command.ts";
 import { EXIT, UserError } from "../errors.ts";
-import { kindOf } from "../kind-names.ts";
+import { KIND_NAMES, kindOf } from "../kind-names.ts";
 import { yamlFiles } from "../yaml-files.ts";
 
 const FILES = {
@@ -50,26 +51,34 @@ async function warningsOf(admin: AdminClient, { applied }: AppliedAnswer): Promi
 
 export const remove: Command = {
   name: "delete",
-  summary: "Take back an object that `weft apply` brought",
+  summary: "Take back what `weft apply` brought",
   args: [
     { name: "[kind]", help: "VirtualService, DestinationRule, ...", values: "kind" },
     { name: "[name]", help: "the object's name", values: "object" },
   ],
   options: [
     FILES,
+    { flags: "--all", help: "everything that was applied" },
     { flags: "-n, --namespace <name>", help: "its namespace", default: "default", values: "namespace" },
   ],
-  examples: ["weft delete VirtualService reviews", "weft delete -f virtual-service-reviews-test-v2.yaml"],
+  examples: [
+    "weft delete VirtualService reviews",
+    "weft delete -f virtual-service-reviews-test-v2.yaml",
+    "weft delete --all",
+  ],
   async run(input) {
     const { args, options, out, stateDir } = input;
     const [kind, name] = args;
     const named = typeof kind === "string" && typeof name === "string";
-    if (named === (options["filename"] !== undefined))
-      throw new UserError("say what to delete: KIND NAME, or -f FILE", EXIT.usage);
-    const wanted = named
-      ? [{ kind: kindOf(kind), namespace: String(options["namespace"]), name }]
-      : (await readAll(input, "delete")).objects;
+    const all = options["all"] === true;
+    if (Number(named) + Number(options["filename"] !== undefined) + Number(all) !== 1)
+      throw new UserError("say what to delete: KIND NAME, -f FILE, or --all", EXIT.usage);
     const admin = AdminClient.controlPlane(stateDir);
+    const wanted = named
+      ? [{ kind: knownKind(kind), namespace: String(options["namespace"]), name }]
+      : all
+        ? await appliedObjects(admin, stateDir)
+        : (await readAll(input, "delete")).objects;
     const deleted: string[] = [];
     for (const object of wanted) {
       const path = [object.kind, object.namespace, object.name].map(encodeURIComponent).join("/");
@@ -80,6 +89,20 @@ export const remove: Command = {
     return EXIT.ok;
   },
 };
+
+function knownKind(typed: string): string {
+  const kind = kindOf(typed);
+  if (!KIND_NAMES.includes(kind))
+    throw new UserError(`no such kind: ${typed}; known are ${KIND_NAMES.join(", ")}`, EXIT.usage);
+  return kind;
+}
+
+async function appliedObjects(admin: AdminClient, stateDir: string): Promise<Body["objects"]> {
+  const { objects } = await admin.get<ObjectsAnswer>("/objects");
+  return objects
+    .filter(({ source }) => source.file.startsWith(appliedDir(stateDir) + sep))
+    .map(({ kind, namespace, name }) => ({ kind, namespace: namespace || "-", name }));
+}
 
 interface Body {
   /** All files as one stream of YAML documents. */

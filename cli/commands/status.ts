@@ -1,4 +1,4 @@
-import type { StatusAnswer } from "#control-plane/admin/contract.ts";
+import type { StatusAnswer, WorldAnswer } from "#control-plane/admin/contract.ts";
 import { AdminClient } from "../admin-client.ts";
 import type { Command } from "../command.ts";
 import { EXIT } from "../errors.ts";
@@ -24,22 +24,26 @@ const COLUMNS = [
 
 export const status: Command = {
   name: "status",
-  summary: "Every proxy: is it connected, which configuration has it acknowledged, what did it refuse",
+  summary:
+    "Every proxy: is it connected, what has it acknowledged or refused; and what is wrong with policies",
   args: [],
   options: [],
   examples: ["weft status", "weft status -o json"],
   notes:
-    "SYNCED: the last version sent is acknowledged. STALE: not yet. NACK: refused, the last good one serves.\nExit code 1 when a pod is not ready, a proxy is not connected, or one refused its configuration.",
+    "SYNCED: the last version sent is acknowledged. STALE: not yet. NACK: refused, the last good one serves.\nExit code 1 when a pod is not ready, a proxy is not connected or refused its configuration, or a policy has an error.",
   async run({ out, stateDir }) {
-    const answer = await AdminClient.controlPlane(stateDir).get<StatusAnswer>("/status");
+    const admin = AdminClient.controlPlane(stateDir);
+    const answer = await admin.get<StatusAnswer>("/status");
+    const { errors, warnings } = await admin.get<WorldAnswer>("/world");
     const pods = platformPods(stateDir);
-    const rows = answer.proxies.map((proxy) => ({
+    const proxies = answer.proxies.toSorted((a, b) => podOf(a).localeCompare(podOf(b)));
+    const rows = proxies.map((proxy) => ({
       proxy,
       pod: pods.find((p) => nameOf(p) === podOf(proxy)),
     }));
-    const absent = pods.filter((p) => !answer.proxies.some((proxy) => podOf(proxy) === nameOf(p)));
-    const troubles = answer.proxies.flatMap(troublesOf);
-    out.document({ ...answer, pods }, () => {
+    const absent = pods.filter((p) => !proxies.some((proxy) => podOf(proxy) === nameOf(p)));
+    const troubles = proxies.flatMap(troublesOf);
+    out.document({ ...answer, pods, errors, warnings }, () => {
       const lines = [
         ["PROXY", "READY", "CONNECTED", "RESTARTS", ...COLUMNS.map(([head]) => head)],
         ...rows.map(({ proxy, pod }) => [
@@ -51,11 +55,16 @@ export const status: Command = {
         ]),
         ...absent.map((pod) => [nameOf(pod), pod.ready ? "yes" : "no", "no proxy", String(pod.restarts)]),
       ];
-      return [table(lines), ...troubles.map((line) => out.bad(line))].join("\n");
+      return [
+        table(lines),
+        ...troubles.map((line) => out.bad(line)),
+        ...errors.map((line) => out.bad(`error: ${line}`)),
+        ...warnings.map((line) => `warning: ${line}`),
+      ].join("\n");
     });
-    const down = pods.some((pod) => !pod.ready) || answer.proxies.some((proxy) => !proxy.connected);
-    const refused = answer.proxies.some((proxy) => Object.values(proxy.types).some((type) => type.nack));
-    return refused || down ? EXIT.failure : EXIT.ok;
+    const down = pods.some((pod) => !pod.ready) || proxies.some((proxy) => !proxy.connected);
+    const refused = proxies.some((proxy) => Object.values(proxy.types).some((type) => type.nack));
+    return refused || down || errors.length > 0 ? EXIT.failure : EXIT.ok;
   },
 };
 

@@ -42,6 +42,7 @@ async function attached(
     process.once(signal, () => signalled.resolve());
   let platform: Platform | null = null;
   let told: readonly string[] = [];
+  let stopping = false;
   const tell = (): void => {
     const problems = objects.problems();
     const fresh = problems.filter((line) => !told.includes(line));
@@ -64,6 +65,7 @@ async function attached(
       ...options,
       objects: objects.read(),
       onChange: () => {
+        if (stopping) return;
         progress(platform, out);
         tellCrashes(platform, crashes, String(given["mesh"]), out);
       },
@@ -74,17 +76,19 @@ async function attached(
     if (ended === undefined) {
       const status = platform.status();
       out.document(status, () =>
-        [
-          reportReady(status, objects.read(), paths, String(given["mesh"]), out),
-          "Ctrl-C stops everything.",
-        ].join("\n"),
+        [reportReady(status, objects, paths, String(given["mesh"]), out), "Ctrl-C stops everything."].join(
+          "\n",
+        ),
       );
     } else return EXIT.interrupted;
     const lost = await Promise.race([signalled.promise, platform.lost]);
     if (typeof lost === "string") throw new PlatformError(`${lost}: the mesh is stopped; start it again`);
   } finally {
+    stopping = true;
     objects.close();
+    if (platform !== null) out.progress("stopping");
     await platform?.stop();
+    out.progress("");
   }
   return EXIT.ok;
 }
@@ -126,10 +130,11 @@ async function detached(
   const { status, logFile } = await startDetached(withoutOutput(args), stateDir, cwd, env);
   const objects = watchObjects(paths, cwd, stateDir, () => {});
   objects.close();
+  for (const line of objects.problems()) out.warn(line);
   const mesh = String(options["mesh"]);
   out.document(status, () =>
     [
-      reportReady(status, objects.read(), paths, mesh, out),
+      reportReady(status, objects, paths, mesh, out),
       `It goes on without this terminal (log: ${logFile}); \`npx weft down${mesh === "default" ? "" : ` --mesh ${mesh}`}\` stops it.`,
     ].join("\n"),
   );

@@ -4,7 +4,17 @@ import type { Command } from "../command.ts";
 import { EXIT } from "../errors.ts";
 import { platformPods } from "../pods.ts";
 
-const PACKAGE = new URL("../../package.json", import.meta.url);
+/** Envoy says `<commit>/1.40.0/Clean/RELEASE/BoringSSL`. */
+function shortVersion(version: string | null): string {
+  if (version === null) return "does not answer";
+  const [, envoy] = /\/(\d+\.\d+\.\d+)\//.exec(version) ?? [];
+  return envoy === undefined ? version : `${envoy} (Envoy)`;
+}
+
+/** Of this program. */
+export const { version: VERSION } = JSON.parse(
+  readFileSync(new URL("../../package.json", import.meta.url), "utf8"),
+) as { version: string };
 
 export const version: Command = {
   name: "version",
@@ -13,7 +23,6 @@ export const version: Command = {
   options: [],
   examples: ["weft version", "weft version -o json"],
   async run({ out, stateDir }) {
-    const { version: client } = JSON.parse(readFileSync(PACKAGE, "utf8")) as { version: string };
     const proxies = await Promise.all(
       platformPods(stateDir).map(async ({ name }) => {
         const info = await AdminClient.proxy(stateDir, name)
@@ -22,11 +31,11 @@ export const version: Command = {
         return { pod: name, version: info?.version ?? null };
       }),
     );
-    out.result({ client, node: process.versions.node, proxies }, () => [
+    out.result({ client: VERSION, node: process.versions.node, proxies }, () => [
       ["WHAT", "VERSION"],
-      ["weft", client],
+      ["weft", VERSION],
       ["node", process.versions.node],
-      ...proxies.map(({ pod, version }) => [pod, version ?? "does not answer"]),
+      ...proxies.map(({ pod, version }) => [pod, shortVersion(version)]),
     ]);
     return EXIT.ok;
   },

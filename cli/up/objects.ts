@@ -1,4 +1,4 @@
-import { resolve } from "node:path";
+import { resolve, sep } from "node:path";
 import { appliedDir, overlay } from "#control-plane/sources/applied.ts";
 import { watchFiles } from "#control-plane/sources/file.ts";
 import type { PlatformObject } from "#local/index.ts";
@@ -13,6 +13,8 @@ export interface PlatformObjects {
   errors(): readonly string[];
   /** The errors, and what the objects say of each other: a host that nobody has, the same object twice. */
   problems(): readonly string[];
+  /** "Kind namespace/name" of what `weft apply` brought; it hides what the files say. */
+  applied(): readonly string[];
   close(): void;
 }
 
@@ -35,6 +37,12 @@ export function watchObjects(
         (issue) => `${issue.level === "warning" ? "warning: " : ""}${sayIssue(issue)}`,
       ),
     ],
+    applied: () =>
+      source
+        .objects()
+        .filter(({ source: { file } }) => file.startsWith(appliedDir(stateDir) + sep))
+        .map(({ source: { kind }, namespace, name }) => [kind, namespace && `${namespace}/`, name])
+        .map(([kind, prefix, name]) => `${kind} ${prefix}${name}`),
     close: () => source.close(),
   };
   const errors = objects.errors();

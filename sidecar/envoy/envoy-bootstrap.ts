@@ -133,6 +133,8 @@ export function envoyBootstrap(config: Bootstrap): Json {
           name: "weft",
           static_layer: {
             "re2.max_program_size.error_level": 32768,
+            // By default Envoy keeps spans up to 5 s, and `weft trace --last` would show a request without its proxies.
+            "tracing.opentelemetry.flush_interval_ms": 500,
           },
         },
       ],

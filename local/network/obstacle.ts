@@ -7,7 +7,7 @@ const TOOLS: readonly (readonly [tool: string, comesWith: string])[] = [
   ["iptables-restore", "iptables"],
   ["unshare", "util-linux"],
   ["nsenter", "util-linux"],
-  ["mount", "mount or util-linux"],
+  ["mount", "mount"],
 ];
 const FORBIDDING: readonly (readonly [setting: string, forbids: (value: number) => boolean, to: number])[] = [
   ["kernel.unprivileged_userns_clone", (value) => value === 0, 1],

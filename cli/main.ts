@@ -1,6 +1,10 @@
 #!/usr/bin/env node
+import { enableCompileCache } from "node:module";
 import { text } from "node:stream/consumers";
-import { weft } from "./run.ts";
+import { COMPILE_CACHE } from "#lib/compile-cache.ts";
+
+enableCompileCache(COMPILE_CACHE);
+const { weft } = await import("./run.ts"); // after the cache is there
 
 // The reader went away (`weft get pods | head -1`): end as SIGPIPE ends other programs; a mesh in the foreground stops cleanly.
 process.stdout.on("error", () => process.kill(process.pid, "SIGTERM"));

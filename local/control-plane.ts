@@ -3,9 +3,9 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Clock } from "#lib/clock.ts";
+import { COMPILE_CACHE } from "#lib/compile-cache.ts";
 import { getJson, isReady } from "./admin-socket.ts";
 import { MARK } from "./leftovers.ts";
-import { compileCache } from "./node-process.ts";
 import { list, PlatformError, record } from "./object.ts";
 import { MACHINE_RESTART, Supervised } from "./process.ts";
 import { writeAtomic } from "./tokens.ts";
@@ -39,7 +39,7 @@ export class ControlPlane {
           this.#configFile,
         ],
         cwd: projectDir,
-        env: { ...definedEnv(), ...compileCache(), [MARK]: stateDir },
+        env: { ...definedEnv(), NODE_COMPILE_CACHE: COMPILE_CACHE, [MARK]: stateDir },
         logFile: join(stateDir, "control-plane.log"),
         ...MACHINE_RESTART,
       },

@@ -2,11 +2,11 @@ import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Clock } from "#lib/clock.ts";
+import { COMPILE_CACHE } from "#lib/compile-cache.ts";
 import type { PodAddress } from "./addresses.ts";
 import { getText, isReady } from "./admin-socket.ts";
 import { MARK } from "./leftovers.ts";
 import type { PodNetwork } from "./network/network.ts";
-import { compileCache } from "./node-process.ts";
 import { watchProbe } from "./probe.ts";
 import { KUBERNETES_RESTART, MACHINE_RESTART, Supervised } from "./process.ts";
 import { type ContainerSpec, expand, type PodTemplate } from "./spec.ts";
@@ -109,7 +109,7 @@ export class Pod {
         name: "istio-proxy",
         command: network.enter([...command, "--config", file], this.#context.projectDir),
         cwd: this.#context.projectDir,
-        env: { ...this.#baseEnv(), ...compileCache() },
+        env: { ...this.#baseEnv(), NODE_COMPILE_CACHE: COMPILE_CACHE },
         logFile: join(this.#dir, "logs", "istio-proxy.log"),
         ...MACHINE_RESTART,
       },

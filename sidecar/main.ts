@@ -26,7 +26,10 @@ import { ProcessTelemetry } from "./telemetry/process-telemetry.ts";
 
 const VERSION = "0.1.0";
 const { values } = parseArgs({ options: { config: { type: "string" } } });
-if (values.config === undefined) throw new Error("usage: sidecar/main.ts --config FILE");
+if (values.config === undefined) {
+  console.error("usage: sidecar/main.ts --config FILE");
+  process.exit(2);
+}
 const config = readBootstrap(values.config);
 const { trustDomain, discovery } = config;
 const log = createLogger("sidecar", config.logLevel);

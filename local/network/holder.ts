@@ -69,7 +69,12 @@ echo made
 exec cat
 `;
 
-const config = JSON.parse(process.argv[2] ?? "{}") as HolderConfig;
+// Started by hand, and as root, it would set up the machine's own network.
+if (process.argv[2] === undefined || process.send === undefined) {
+  console.error("holder.ts is started by network.ts, inside of the mesh's namespaces");
+  process.exit(2);
+}
+const config = JSON.parse(process.argv[2]) as HolderConfig;
 const pods = new Map<string, { readonly process: ChildProcess; readonly device: string }>();
 let egressPort = 0;
 let outside: readonly ProcessId[] = [];

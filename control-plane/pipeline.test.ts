@@ -26,10 +26,10 @@ spec: {clusterIP: 10.96.0.7, selector: {app: reviews}, ports: [{name: http, port
   "t.yaml",
 ).objects;
 
-function resourcesOf(ip: string) {
+function resourcesOf(ip: string, serviceAccount: string | null = null) {
   const set = resourcesFor(
     toWorld(objects, config),
-    { ip, namespace: "default", flavour: "envoy-stock" },
+    { ip, namespace: "default", serviceAccount, flavour: "envoy-stock" },
     config,
   );
   if (set === null) throw new Error(`no pod at ${ip}`);
@@ -45,6 +45,10 @@ describe("pipeline", () => {
     expect(names("endpoint.v3.ClusterLoadAssignment")).toEqual([
       "outbound|9080||reviews.default.svc.cluster.local",
     ]);
+  });
+  it("is for the account of the pod alone, whose address anybody may name", () => {
+    expect(resourcesOf("10.244.0.5", "reviews").names("listener.v3.Listener")).toHaveLength(3);
+    expect(() => resourcesOf("10.244.0.5", "ratings")).toThrow("no pod");
   });
   it("binds an explicit pod's own addresses", () => {
     const { names } = resourcesOf("127.0.1.2");
@@ -78,7 +82,12 @@ spec: {selector: {matchLabels: {app: gw}}, rules: [{to: [{operation: {methods: [
 `,
       "g.yaml",
     );
-    const node = { ip: "10.244.0.9", namespace: "default", flavour: "envoy-stock" } as const;
+    const node = {
+      ip: "10.244.0.9",
+      namespace: "default",
+      serviceAccount: null,
+      flavour: "envoy-stock",
+    } as const;
     const listeners = resourcesFor(toWorld(edge, config), node, config)?.get(
       "type.googleapis.com/envoy.config.listener.v3.Listener",
     );

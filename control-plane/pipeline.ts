@@ -33,15 +33,19 @@ export function toWorld(objects: readonly Loaded[], config: Config, before: Worl
 export interface ProxyNode {
   readonly ip: string;
   readonly namespace: string;
+  /** As its token proved; null where nobody has to prove anything. */
+  readonly serviceAccount: string | null;
   readonly flavour: WriteContext["flavour"];
 }
 
-/** All resources of the proxy at `ip` in `namespace`; null when the platform knows no such pod. */
+/** All resources of the proxy at `ip` in `namespace`; null when the platform knows no such pod of that account. */
 export function resourcesFor(world: World, node: ProxyNode, config: Config): ResourceSet | null {
   const workload = byAddress
     .get(world.workloads, "", () => new Map(world.workloads.map((w) => [`${w.namespace}/${w.ip}`, w])))
     .get(`${node.namespace}/${node.ip}`);
   if (workload === undefined) return null;
+  // The address is only what the proxy says of itself.
+  if (node.serviceAccount !== null && node.serviceAccount !== workload.serviceAccount) return null;
   const ir = resolve(world, workload);
   const set = new Map(
     described.get(ir, node.flavour, () => pack(write(ir, contextOf(config, node.flavour)))),

@@ -63,7 +63,12 @@ beforeEach(async () => {
   });
   let world = toWorld(source.objects(), config);
   traces = new TraceStore(":memory:");
-  const node = { ip: "10.244.0.5", namespace: "default", flavour: "envoy-stock" } as const;
+  const node = {
+    ip: "10.244.0.5",
+    namespace: "default",
+    serviceAccount: null,
+    flavour: "envoy-stock",
+  } as const;
   server = createAdminServer({
     config,
     world: () => world,

@@ -32,15 +32,21 @@ function clusters(...names: string[]): ResourceSet {
 let folder = "";
 let server: Server;
 let ads: AdsServer;
+let provenPod: string | undefined;
 const connections: XdsConnection[] = [];
 
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), "ads-"));
   server = new Server();
+  provenPod = undefined;
   ads = new AdsServer({
     authenticate: (metadata: Metadata) => {
       if (metadata.get("authorization")[0] !== "Bearer good") throw new Error("no valid token");
-      return { namespace: "default", serviceAccount: "a" };
+      return {
+        namespace: "default",
+        serviceAccount: "a",
+        ...(provenPod === undefined ? {} : { pod: provenPod }),
+      };
     },
     onConnect: () => clusters("one"),
     log: createLogger("test", "silent"),
@@ -101,8 +107,25 @@ test("a caller with a bad token is refused, and accepted after the token file ch
   await vi.waitFor(() => expect(Object.keys(state.known()[TYPE.cluster] ?? {})).toEqual(["one"]));
 });
 
-test("a node that is not what its token says is refused", async () => {
-  const other = create(NodeSchema, { id, metadata: { NAMESPACE: "prod", SERVICE_ACCOUNT: "a" } });
+const OWN = { NAMESPACE: "default", SERVICE_ACCOUNT: "a" };
+test.each([
+  ["of another namespace", id, { ...OWN, NAMESPACE: "prod" }, 'its token is for "default"'],
+  [
+    "whose id is of another namespace",
+    id.replace("a.default", "a.prod"),
+    OWN,
+    'its token\'s namespace "default"',
+  ],
+  [
+    "whose id is of another pod",
+    id.replace("a.default", "c.default"),
+    OWN,
+    'its token\'s pod "b.default"',
+    "b",
+  ],
+])("a node %s than its token is refused", async (_, nodeId, metadata, why, pod = undefined) => {
+  provenPod = pod;
+  const other = create(NodeSchema, { id: nodeId, metadata });
   const state = new DeltaClientState(other, () => []);
   state.subscribe(TYPE.cluster, "*");
   writeFileSync(`${folder}/token`, "good");
@@ -115,7 +138,7 @@ test("a node that is not what its token says is refused", async () => {
   });
   connections.push(connection);
   connection.start();
-  await vi.waitFor(() => expect(errors[0]).toContain('its token is for "default"'));
+  await vi.waitFor(() => expect(errors[0]).toContain(why));
   expect(ads.status()).toEqual([]);
 });
 

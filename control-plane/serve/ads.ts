@@ -24,6 +24,8 @@ import type { ProxyStatus } from "./status.ts";
 export interface CallerIdentity {
   readonly namespace: string;
   readonly serviceAccount: string;
+  /** The pod the proof was made for, when it says. */
+  readonly pod?: string;
 }
 
 export interface AdsOptions {
@@ -205,7 +207,15 @@ class Refusal extends Error {
   }
 }
 
+/** The id decides whose configuration is given, so it must be of the caller as the metadata must. */
 function checkNode(node: Node, identity: CallerIdentity): void {
+  const { namespace, pod } = identity;
+  const name = node.id.split("~")[2] ?? "";
+  if (pod === undefined ? !name.endsWith(`.${namespace}`) : name !== `${pod}.${namespace}`)
+    throw new Refusal(
+      Status.PERMISSION_DENIED,
+      `node ${node.id} is not of its token's ${pod === undefined ? `namespace "${namespace}"` : `pod "${pod}.${namespace}"`}`,
+    );
   const claims = { NAMESPACE: identity.namespace, SERVICE_ACCOUNT: identity.serviceAccount };
   for (const [key, proven] of Object.entries(claims)) {
     const claimed = node.metadata?.[key];

@@ -36,9 +36,11 @@ export class Distributor {
   connect(node: Node): ResourceSet | undefined {
     const [, ip = "", name = ""] = node.id.split("~");
     const weft = node.metadata?.["WEFT_VERSION"] !== undefined;
+    const account = node.metadata?.["SERVICE_ACCOUNT"];
     this.#nodes.set(node.id, {
       ip,
       namespace: name.split(".").at(-1) ?? "",
+      serviceAccount: typeof account === "string" ? account : null,
       flavour: weft ? "weft" : "envoy-stock",
     });
     this.#given.set(node.id, null);

@@ -39,6 +39,6 @@ export function readWorld(name: string): Case {
 export function resourcesOf(world: World, pod: string, flavour: "weft" | "envoy-stock"): ResourceSet {
   const workload = world.workloads.find((w) => w.pod === pod);
   if (workload === undefined) throw new Error(`no pod ${pod} in the mesh of the cases`);
-  const set = resourcesFor(world, { ip: workload.ip, namespace: workload.namespace, flavour }, config);
+  const set = resourcesFor(world, { ...workload, flavour }, config);
   return set ?? new Map();
 }

@@ -2,6 +2,7 @@
 import { chooseTransport, isHealthy } from "./cluster/balancer.ts";
 import { evaluateFault } from "./filters/fault.ts";
 import { askPolicies, evaluateRbac, type Rbac, type RbacAsked } from "./filters/rbac.ts";
+import { remoteAddress } from "./http/remote-address.ts";
 import { acceptedPath } from "./path/accepted.ts";
 import type {
   ConnectionFacts,
@@ -126,8 +127,12 @@ function decideRequest(
     config: route?.config ?? null,
     source: route?.source ?? null,
   };
+  const client = remoteAddress(head, chain.terminal, input.facts.sourceAddress);
   for (const filter of chain.terminal.filters) {
-    if (filter.kind === "rbac" && judge(filter.name, route?.rbac ?? filter.rbac, input, head, at.filters)) {
+    if (
+      filter.kind === "rbac" &&
+      judge(filter.name, route?.rbac ?? filter.rbac, input, head, at.filters, client)
+    ) {
       return { ...found, status: 403, reason: "RBAC: access denied" };
     }
     if (filter.kind === "fault") {
@@ -188,8 +193,9 @@ function judge(
   input: DecisionInput,
   head: HeadView | null,
   filters: FilterDecision[],
+  remoteAddress = input.facts.sourceAddress,
 ): boolean {
-  const asked = { connection: input.facts, head, remoteAddress: input.facts.sourceAddress };
+  const asked = { connection: input.facts, head, remoteAddress };
   const verdict = evaluateRbac(rbac, asked);
   filters.push({
     name,

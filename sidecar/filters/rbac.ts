@@ -5,7 +5,7 @@ import type { ConnectionFacts, HeadView } from "../snapshot.ts";
 export interface RbacInput {
   readonly connection: ConnectionFacts;
   readonly head: HeadView | null;
-  /** remote_ip: the client behind trusted hops (X-Forwarded-For); the TCP peer with none trusted. */
+  /** remote_ip: the client as http/remote-address.ts finds it; the TCP peer on a TCP chain. */
   readonly remoteAddress: string;
 }
 

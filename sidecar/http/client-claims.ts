@@ -10,6 +10,7 @@ import type { HttpConfig } from "../snapshot.ts";
 
 const XFCC = "x-forwarded-client-cert";
 const XFF = "x-forwarded-for";
+const XFP = "x-forwarded-proto";
 const ENVOY_PREFIX = "x-envoy-";
 
 /** Of one downstream connection: its peer does not change. */
@@ -39,9 +40,16 @@ export class ClientClaims {
       mode === "ALWAYS_FORWARD_ONLY" ||
       (this.#proven && (mode === "FORWARD_ONLY" || mode === "APPEND_FORWARD"));
     const client = keepsXfcc ? request.get(XFCC) : null;
+    // What mesh proxies say to each other is nobody else's to say.
+    const strange = this.#inbound || config.useRemoteAddress;
+    const proxied = !config.useRemoteAddress || config.xffNumTrustedHops > 0;
     for (let i = 0; i < request.count; i++) {
       if (request.kind(i) !== Field.Other) continue;
-      if ((!keepsXfcc && request.nameIs(i, XFCC)) || (this.#inbound && request.nameBegins(i, ENVOY_PREFIX)))
+      if (
+        (!keepsXfcc && request.nameIs(i, XFCC)) ||
+        (strange && request.nameBegins(i, ENVOY_PREFIX)) ||
+        (!proxied && request.nameIs(i, XFP))
+      )
         request.erase(i);
     }
     if (this.#proven && (mode === "SANITIZE_SET" || mode === "APPEND_FORWARD")) {
@@ -54,7 +62,7 @@ export class ClientClaims {
       if (said === null) edits.add(XFF, sourceAddress);
       else edits.set(XFF, `${said},${sourceAddress}`);
     }
-    if (!request.has("x-forwarded-proto")) edits.add("x-forwarded-proto", this.#scheme);
+    if (!request.has(XFP)) edits.add(XFP, this.#scheme);
   }
 
   #ownXfcc(config: HttpConfig, by: string): string {

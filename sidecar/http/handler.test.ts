@@ -162,6 +162,7 @@ async function start(ports: number[], limits: Limits = {}, routeLimits: RouteLim
       host,
       "x-envoy-evil": "1",
       "x-forwarded-for": "10.9.9.9",
+      "x-forwarded-proto": "https",
       "x-forwarded-client-cert": "URI=spiffe://x",
     };
     const sent = request({ port, host: "127.0.0.1", path, headers, agent: false }).end();
@@ -182,6 +183,7 @@ test("two hosts: the failing one is retried at the other, and claims of the clie
   expect(bad.length).toBeGreaterThan(0);
   expect(seen[0]!["x-envoy-evil"]).toBe(undefined);
   expect(seen[0]!["x-forwarded-client-cert"]).toBe(undefined);
+  expect(seen[0]!["x-forwarded-proto"]).toBe("http");
   expect(seen[0]!["x-forwarded-for"]).toBe("10.9.9.9,127.0.0.1");
   for (const host of store.current.clusters.get("two")!.hosts) expect(host.activeRequests).toBe(0);
 });

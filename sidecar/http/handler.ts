@@ -3,7 +3,7 @@
 import { TLSSocket } from "node:tls";
 import { pickHost } from "../cluster/balancer.ts";
 import { evaluateFault, type FaultVerdict } from "../filters/fault.ts";
-import { evaluateRbac, type Rbac } from "../filters/rbac.ts";
+import { evaluateRbac, type Rbac, type RbacInput } from "../filters/rbac.ts";
 import { Verdict } from "../http1/errors.ts";
 import type { Exchange, ExchangeHandler } from "../http1/exchange.ts";
 import type { HostPool } from "../http1/pool.ts";
@@ -18,7 +18,9 @@ import type {
   DirectResponseAction,
   FilterChain,
   FormatLookup,
+  HeadView,
   Host,
+  HttpConfig,
   RedirectAction,
   RouteAction,
   Snapshot,
@@ -26,6 +28,7 @@ import type {
 import { ClientClaims } from "./client-claims.ts";
 import { mutateRequest, responseEdits } from "./header-mutations.ts";
 import type { ConnectContext, Pools } from "./pools.ts";
+import { remoteAddress } from "./remote-address.ts";
 import { type RequestObserver, RequestState } from "./request-state.ts";
 import { type RetryBudget, retriesFailure, retriesResponse } from "./retry.ts";
 
@@ -44,7 +47,7 @@ export class HttpHandler implements ExchangeHandler {
   readonly #accepted: Accepted;
   readonly #context: HandlerContext;
   readonly #claims: ClientClaims;
-  readonly #rbac: { connection: ConnectionFacts; head: RequestHead | null; remoteAddress: string };
+  readonly #rbac: Asked;
   readonly #lookup: FormatLookup;
   /** One exchange at a time: what is added to its request is written down here. */
   readonly #edits = new HeadEdits();
@@ -57,8 +60,7 @@ export class HttpHandler implements ExchangeHandler {
     this.#accepted = accepted;
     this.#context = context;
     this.#claims = new ClientClaims(accepted);
-    const { facts } = accepted;
-    this.#rbac = { connection: facts, head: null, remoteAddress: facts.sourceAddress };
+    this.#rbac = new Asked(accepted.facts);
     this.#lookup = (command, argument) => this.#format(command, argument); // cold: once per connection
   }
 
@@ -123,12 +125,13 @@ export class HttpHandler implements ExchangeHandler {
     if ((chain.tls !== null) !== stream instanceof TLSSocket) return null;
     if (chain.tls?.requireClientCertificate === true && facts.peerIdentities.length === 0) return null;
     for (const filter of chain.networkFilters)
-      if (filter.kind === "rbac" && !this.#allows(filter.rbac, null)) return null;
+      if (filter.kind === "rbac" && !this.#allows(filter.rbac, null, null)) return null;
     return chain;
   }
 
-  #allows(rbac: Rbac, head: RequestHead | null): boolean {
+  #allows(rbac: Rbac, head: RequestHead | null, config: HttpConfig | null): boolean {
     this.#rbac.head = head;
+    this.#rbac.config = config;
     return evaluateRbac(rbac, this.#rbac).allowed;
   }
 
@@ -137,7 +140,7 @@ export class HttpHandler implements ExchangeHandler {
     for (let i = from; i < config.filters.length; i++) {
       const filter = config.filters[i]!;
       if (filter.kind === "rbac") {
-        if (this.#allows(route?.rbac ?? filter.rbac, exchange.request)) continue;
+        if (this.#allows(route?.rbac ?? filter.rbac, exchange.request, config)) continue;
         exchange.respond(403, "rbac_access_denied", "RBAC: access denied");
         return;
       }
@@ -292,6 +295,23 @@ export class HttpHandler implements ExchangeHandler {
     if (command === "DOWNSTREAM_PEER_URI_SAN") return facts.peerIdentities.join(",");
     if (command === "PROTOCOL") return `HTTP/1.${request.minor}`;
     return null;
+  }
+}
+
+/** What policies ask about; who the client is only where one asks. */
+class Asked implements RbacInput {
+  readonly connection: ConnectionFacts;
+  head: HeadView | null = null;
+  config: HttpConfig | null = null;
+
+  constructor(connection: ConnectionFacts) {
+    this.connection = connection;
+  }
+
+  get remoteAddress(): string {
+    const { sourceAddress } = this.connection;
+    if (this.head === null || this.config === null) return sourceAddress;
+    return remoteAddress(this.head, this.config, sourceAddress);
   }
 }
 

@@ -164,6 +164,7 @@ onEachDataPlane("gateway", { from, replace }, (mesh) => {
       const claims = {
         "x-forwarded-client-cert": "URI=spiffe://cluster.local/ns/default/sa/admin",
         "x-forwarded-for": "198.51.100.1",
+        "x-forwarded-proto": "https",
         "x-envoy-peer-metadata": "x",
         "x-envoy-upstream-rq-timeout-ms": "1",
         "x-envoy-decorator-operation": "x",
@@ -175,6 +176,30 @@ onEachDataPlane("gateway", { from, replace }, (mesh) => {
       expect(echoed?.headers["x-forwarded-proto"]).toBe("http");
       // Envoy writes its machine's address for loopback.
       expect(echoed?.headers["x-forwarded-for"]).toMatch(/^198\.51\.100\.1, ?[\d.]+$/);
+    });
+
+    test("remoteIpBlocks behind a gateway: the client it names last, ipBlocks: the gateway", async () => {
+      const from = { localAddress: "127.0.9.7" };
+      const { echoed } = await get("a.example", "/", from);
+      const client = String(echoed?.headers["x-forwarded-for"]);
+      await mesh().apply(`
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: { name: remote }
+spec:
+  selector: { matchLabels: { app: httpbin } }
+  action: DENY
+  rules:
+    - { from: [{ source: { remoteIpBlocks: [${client}] } }], to: [{ operation: { paths: [/remote] } }] }
+    - { from: [{ source: { notRemoteIpBlocks: [${client}] } }], to: [{ operation: { paths: [/not-remote] } }] }
+    - { from: [{ source: { ipBlocks: [${client}] } }], to: [{ operation: { paths: [/peer] } }] }
+`);
+      await expect.poll(() => status("a.example", "/remote", from), SOON).toBe(403);
+      const claim = { ...from, headers: { "x-forwarded-for": "198.51.100.1" } };
+      expect(await status("a.example", "/remote", claim)).toBe(403);
+      expect(await status("a.example", "/not-remote", claim)).toBe(200);
+      expect(await status("a.example", "/peer", from)).toBe(200);
+      await mesh().delete("AuthorizationPolicy", "remote");
     });
 
     test.skipIf(!existsSync(samples))(

@@ -9,7 +9,7 @@ import { AnySchema } from "@bufbuild/protobuf/wkt";
 import { XdsConnection } from "#xds/client/connection.ts";
 import { NodeSchema } from "#xds/gen/envoy/config/core/v3/base_pb.js";
 import { DeltaClientState, TYPE, type Update } from "#xds/index.ts";
-import { cpuSeconds, residentMiB } from "../harness/cpu.ts";
+import { cpuSeconds, memoryMiB } from "../harness/cpu.ts";
 import type { Report, Row } from "../harness/report.ts";
 import { podsOf, writePlatform, writePolicies, writeRoute } from "./world.ts";
 
@@ -105,7 +105,7 @@ export async function controlPlane(options: ControlPlaneOptions): Promise<Report
     await until(() => clients.every(complete));
     await settle(pid);
     row(`start and connect ${proxies} proxies, ${services} services`, "CPU s", mark().cpu - start.cpu);
-    row("memory", "MiB", residentMiB(pid));
+    row("memory", "MiB", memoryMiB(pid).resident);
     const rounds = Math.max(1, options.rounds);
     const change = async (
       name: string,

@@ -12,16 +12,22 @@ export function cpuSeconds(pid: number): number {
   return ticks / 100; // USER_HZ is 100 on every Linux that Node runs on
 }
 
-/** Resident set in MiB, with everything below it. */
-export function residentMiB(pid: number): number {
+/**
+ * Resident set in MiB, with everything below it. `own`: without what is mapped from files, such as the program itself,
+ * which all proxies of a machine share (proc(5), statm).
+ */
+export function memoryMiB(pid: number): { resident: number; own: number } {
   const children = childrenOf();
-  let pages = 0;
+  const pages = { resident: 0, shared: 0 };
   const add = (id: number): void => {
-    pages += Number(read(`/proc/${id}/statm`).split(" ")[1] ?? 0);
+    const [, resident = 0, shared = 0] = read(`/proc/${id}/statm`).split(" ").map(Number);
+    pages.resident += resident;
+    pages.shared += shared;
     for (const child of children.get(id) ?? []) add(child);
   };
   add(pid);
-  return (pages * 4096) / 2 ** 20;
+  const mib = (count: number): number => (count * 4096) / 2 ** 20;
+  return { resident: mib(pages.resident), own: mib(pages.resident - pages.shared) };
 }
 
 /** The child that runs this program, or the process itself: Envoy without the agent that starts it. */

@@ -10,7 +10,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { findEnvoy } from "#test/harness/envoy.ts";
-import { cpuSeconds, residentMiB } from "../harness/cpu.ts";
+import { cpuSeconds, memoryMiB } from "../harness/cpu.ts";
 import { paced, percentile, saturate, type Target } from "../harness/h2load.ts";
 import { tool } from "../harness/process.ts";
 import type { Report, Row } from "../harness/report.ts";
@@ -42,6 +42,8 @@ interface Sum {
   readonly each: number[];
   latencies: number[];
   idleMemory: number;
+  /** Without the program itself, which all proxies of a machine share. */
+  ownIdleMemory: number;
   memory: number;
 }
 
@@ -92,12 +94,13 @@ export async function http1(options: Options): Promise<Report> {
 async function measure(name: string, contenders: readonly Contender[], options: Options): Promise<Row[]> {
   const { connections, rounds, seconds } = options;
   const sums = new Map<string, Sum>();
-  const memoryOf = (pids: readonly number[]): number =>
-    pids.reduce((total, pid) => total + residentMiB(pid), 0);
+  const memoryOf = (pids: readonly number[], which: "resident" | "own"): number =>
+    pids.reduce((total, pid) => total + memoryMiB(pid)[which], 0);
   for (const { name: who, target, pids } of contenders) {
-    const idleMemory = memoryOf(pids);
+    const idleMemory = memoryOf(pids, "resident");
+    const ownIdleMemory = memoryOf(pids, "own");
     const none = { cpu: 0, requests: 0, failed: 0, rates: [], each: [], latencies: [], memory: 0 };
-    sums.set(who, { ...none, idleMemory });
+    sums.set(who, { ...none, idleMemory, ownIdleMemory });
     await warmUp(target, connections);
   }
   for (let round = 1; round <= rounds; round++) {
@@ -112,7 +115,7 @@ async function measure(name: string, contenders: readonly Contender[], options: 
       sum.failed += result.failed;
       sum.rates.push(result.perSecond);
       sum.each.push((cpu / result.requests) * 1e6);
-      sum.memory = memoryOf(pids);
+      sum.memory = memoryOf(pids, "resident");
     }
   }
   const envoyRate = mean(sums.get("envoy")!.rates) / 2;
@@ -133,6 +136,7 @@ async function measure(name: string, contenders: readonly Contender[], options: 
     row("p50 at half of Envoy's most", "us", (s) => percentile(s.latencies, 50)),
     row("p99 at half of Envoy's most", "us", (s) => percentile(s.latencies, 99)),
     row("memory, idle", "MiB", (s) => s.idleMemory),
+    row("memory, idle, without shared files", "MiB", (s) => s.ownIdleMemory),
     row("memory under load", "MiB", (s) => s.memory),
     row("failed requests", "", (s) => s.failed),
   ];

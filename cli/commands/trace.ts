@@ -1,6 +1,7 @@
+import { setTimeout as delay } from "node:timers/promises";
 import type { TraceAnswer, TraceSummaryAnswer, TracesAnswer } from "#control-plane/admin/contract.ts";
 import { AdminClient } from "../admin-client.ts";
-import type { Command } from "../command.ts";
+import type { Command, Input } from "../command.ts";
 import { EXIT, UserError } from "../errors.ts";
 import { requestOf, waterfall } from "../waterfall.ts";
 
@@ -27,8 +28,11 @@ export const trace: Command = {
     const query = typeof service === "string" ? `&service=${encodeURIComponent(service)}` : "";
     const wanted = typeof args[0] === "string" ? args[0].toLowerCase() : null;
     const most = wanted === null ? (options["last"] === true ? 1 : limit) : 1000;
-    const { traces } = await admin.get<TracesAnswer>(`/traces?limit=${most}${query}`);
+    const list = `/traces?limit=${most}${query}`;
+    let { traces } = await admin.get<TracesAnswer>(list);
+    const waited = wanted === null && (await untilComplete(traces[0], out));
     if (wanted === null && options["last"] !== true) {
+      if (waited) traces = (await admin.get<TracesAnswer>(list)).traces;
       const rows = await Promise.all(traces.map((summary) => line(admin, summary)));
       out.result({ traces }, () =>
         rows.length === 0
@@ -56,6 +60,19 @@ export const trace: Command = {
     return EXIT.ok;
   },
 };
+
+/** Proxies send spans twice a second: of a request that has just ended some are still on their way. */
+const ON_THE_WAY_MS = 1000;
+
+async function untilComplete(trace: TraceSummaryAnswer | undefined, out: Input["out"]): Promise<boolean> {
+  if (trace === undefined) return false;
+  const left = trace.startMs + trace.durationMs + ON_THE_WAY_MS - Date.now();
+  if (left <= 0) return false;
+  out.progress("the last spans are on their way");
+  await delay(Math.min(left, ON_THE_WAY_MS)); // a clock may be wrong
+  out.progress("");
+  return true;
+}
 
 async function line(admin: AdminClient, summary: TraceSummaryAnswer): Promise<string[]> {
   // A trace may be dropped between the two questions.

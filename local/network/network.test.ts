@@ -132,7 +132,13 @@ function fetchText(port: number): Promise<string> {
 
 /** The network namespaces in which processes of the mesh are, besides ours. */
 function namespaces(state: string): string[] {
-  const links = meshProcesses(join(dir, state)).map((pid) => readlinkSync(`/proc/${pid}/ns/net`));
+  const links = meshProcesses(join(dir, state)).flatMap((pid) => {
+    try {
+      return [readlinkSync(`/proc/${pid}/ns/net`)];
+    } catch {
+      return []; // it has ended since
+    }
+  });
   return [...new Set(links)].filter((link) => link !== readlinkSync("/proc/self/ns/net"));
 }
 

@@ -17,7 +17,7 @@ export interface SpanExportOptions {
 
 // Not by import: see sidecar/admin/server.ts.
 const { Agent } = process.getBuiltinModule("node:http");
-const FLUSH_MS = 1000;
+const FLUSH_MS = 500; // as Envoy is told to (envoy-bootstrap.ts); `weft trace` waits for it
 const EXPORT_TIMEOUT_MS = 5000;
 
 export class SpanExport {

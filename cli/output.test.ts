@@ -14,6 +14,20 @@ test("a table has kubectl's form", () => {
   ).toBe("NAME         READY\nreviews-v1   yes\na            <none>");
 });
 
+test("what others wrote moves no cursor, clears no screen and forges no line", () => {
+  expect(table([["NAME"], ["a\x1b[2J\nb\x9b1m"]])).toBe("NAME\na\\x1b[2J\\x0ab\\x9b1m");
+  const written: string[] = [];
+  const out = createOutput(
+    "table",
+    (t) => written.push(t),
+    process.stdout,
+    (t) => written.push(t),
+  );
+  out.document({}, () => "\x1b[1mbold\x1b[22m \x1b]0;title\x07 \x1b[2J\ttab");
+  out.warn("\x1bc");
+  expect(written).toEqual(["\x1b[1mbold\x1b[22m \\x1b]0;title\\x07 \\x1b[2J\ttab\n", "\\x1bc\n"]);
+});
+
 test("json and yaml are one document without rows", () => {
   const written: string[] = [];
   const out = createOutput("json", (t) => written.push(t), process.stdout);

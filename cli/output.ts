@@ -1,5 +1,6 @@
 import { styleText } from "node:util";
 import { stringify } from "yaml";
+import { harmless, visible } from "./text.ts";
 
 export type Format = "table" | "json" | "yaml";
 
@@ -22,7 +23,8 @@ export interface Output {
 }
 
 /** kubectl's table: upper-case heads, three spaces, no borders, `<none>` for nothing. */
-export function table(rows: string[][]): string {
+export function table(cells: string[][]): string {
+  const rows = cells.map((row) => row.map(visible));
   const widths: number[] = [];
   for (const row of rows)
     for (const [i, cell] of row.entries()) widths[i] = Math.max(widths[i] ?? 0, (cell || "<none>").length);
@@ -49,7 +51,7 @@ export function createOutput(
   const document = (value: unknown, text: () => string): void => {
     if (format === "json") write(`${JSON.stringify(value, null, 2)}\n`);
     else if (format === "yaml") write(stringify(value));
-    else write(`${text()}\n`);
+    else write(`${harmless(text())}\n`);
   };
   return {
     line: (text) => write(`${text}\n`),
@@ -66,7 +68,7 @@ export function createOutput(
       else if (text !== "") writeErr(`${line}\n`);
       shown = text;
     },
-    warn: (text) => writeErr(`${shown !== "" && rewrites ? "\n" : ""}${text}\n`),
+    warn: (text) => writeErr(`${shown !== "" && rewrites ? "\n" : ""}${harmless(text)}\n`),
     columns: stream.columns ?? 100,
   };
 }

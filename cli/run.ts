@@ -6,6 +6,7 @@ import { complete } from "./completion.ts";
 import { EXIT, UserError } from "./errors.ts";
 import { createOutput, type Format } from "./output.ts";
 import { stateDir } from "./state-dir.ts";
+import { harmless } from "./text.ts";
 
 export interface Terminal {
   readonly stdout: NodeJS.WriteStream;
@@ -53,7 +54,7 @@ export async function weft(argv: readonly string[], terminal: Terminal): Promise
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
     if (error instanceof UserError) {
-      terminal.writeErr(`error: ${error.message}\n`);
+      terminal.writeErr(`error: ${harmless(error.message)}\n`);
       return error.exitCode;
     }
     const detail =

@@ -1,5 +1,6 @@
 /** One trace as text: a tree of spans, each with a bar where it lies in the whole. */
 import type { TraceAnswer } from "#control-plane/admin/contract.ts";
+import { visible } from "./text.ts";
 
 export type Span = TraceAnswer["spans"][number];
 
@@ -37,8 +38,8 @@ export function requestOf(spans: readonly Span[]): { request: string; status: st
   const { attributes = {}, name = "" } = proxy ?? {};
   const url = String(attributes["http.url"] ?? "").replace(/^https?:\/\/[^/]*/, "");
   return {
-    request: url === "" ? name : `${attributes["http.method"] ?? ""} ${url}`.trim(),
-    status: String(attributes["http.status_code"] ?? attributes["http.response.status_code"] ?? ""),
+    request: visible(url === "" ? name : `${attributes["http.method"] ?? ""} ${url}`.trim()),
+    status: visible(String(attributes["http.status_code"] ?? attributes["http.response.status_code"] ?? "")),
   };
 }
 
@@ -69,14 +70,14 @@ export function waterfall(spans: readonly Span[], width: number, bad: (text: str
   const labels = rows.map(({ span, depth }) => {
     const service = span.service.replace(/\.[^.]+$/, "");
     const to = span.kind === "client" ? ` -> ${span.name.replace(/(\.svc)?(\.[a-z.]+)?:.*/, "")}` : "";
-    return `${"  ".repeat(depth)}${service}${to}`;
+    return `${"  ".repeat(depth)}${visible(service + to)}`;
   });
   const label = Math.min(Math.floor(width * 0.45), Math.max(...labels.map((text) => text.length)));
   const bars = Math.max(10, width - label - 26);
   return rows.map(({ span }, i) => {
     const name = labels[i]!.length > label ? `${labels[i]!.slice(0, label - 1)}…` : labels[i]!.padEnd(label);
     const drawn = bar((span.startMs - begin) / whole, (span.endMs - begin) / whole, bars);
-    const code = String(span.attributes["http.status_code"] ?? "");
+    const code = visible(String(span.attributes["http.status_code"] ?? ""));
     const line = `${name}  ${role(span).padEnd(9)}  ${drawn} ${ms(span.endMs - span.startMs).padStart(8)}${code === "" || code === "200" ? "" : ` ${code}`}`;
     return span.error || /^[45]/.test(code) ? bad(line) : line;
   });

@@ -229,6 +229,7 @@ export class Exchange {
     this.status = 101;
     this.detail = failureOf(Verdict.Ok).detail;
     this.#upstream = null;
+    this.downstream.handler.onResponse(this, upstream.head); // the route's header mutations; a tunnel is never retried
     const head = writeResponseHead(upstream.head, this.responseEdits, -3, "upgrade");
     this.downstream.write(`${head.slice(0, -2)}upgrade: ${upstream.head.upgrade}\r\n\r\n`);
     upstream.detach();

@@ -84,6 +84,20 @@ onEachDataPlane("protocols", { from, replace, modes: ["explicit", "transparent"]
       expect(await wire.end()).toBe("");
     });
 
+    test("the route's response headers are on the 101", async () => {
+      await mesh().apply(
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: upgrade}\nspec:\n" +
+          "  hosts: [echo]\n  http:\n  - headers: {response: {set: {x-route: upgraded}}}\n" +
+          "    route: [{destination: {host: echo}}]\n",
+      );
+      const wire = open().send(UPGRADE);
+      const head = await wire.take(HEAD);
+      expect(head).toMatch(/^HTTP\/1\.1 101 /);
+      expect(head.toLowerCase()).toContain("x-route: upgraded");
+      wire.socket.destroy();
+      await mesh().delete("VirtualService", "upgrade");
+    });
+
     test("bytes that are sent ahead of the 101 arrive", async () => {
       const wire = open().send(Buffer.concat([Buffer.from(UPGRADE), frame("early")]));
       expect(await wire.take(HEAD)).toMatch(/^HTTP\/1\.1 101 /);

@@ -1,5 +1,5 @@
 import { type FSWatcher, readdirSync, readFileSync, statSync, watch } from "node:fs";
-import { dirname, join } from "node:path";
+import { basename, dirname, extname, join } from "node:path";
 import {
   FileLoader,
   type Issue,
@@ -122,6 +122,11 @@ export function watchFiles(
     again = false;
     if (scan()) changed();
   };
+  // Not the files beside them: the state directory holds databases and logs, and a file that is written to be renamed
+  // would begin the pause in which its rename then waits. What has no ending may be a folder.
+  const named = new Set(paths.map((path) => basename(path)));
+  const concerns = (name: string | null): boolean =>
+    name === null || named.has(name) || ["", ".yaml", ".yml", ".json"].includes(extname(name));
   // Folders, not files: an editor that renames a new file into place leaves a watch on the old one.
   const watchers = new Map<string, FSWatcher>();
   const follow = (): void => {
@@ -134,7 +139,9 @@ export function watchFiles(
     for (const folder of wanted) {
       if (watchers.has(folder)) continue;
       try {
-        const watcher = watch(folder, look);
+        const watcher = watch(folder, (_event, name) => {
+          if (concerns(name)) look();
+        });
         // A folder that was removed: the next poll watches its successor.
         watcher.on("error", () => {
           watcher.close();

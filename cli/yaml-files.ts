@@ -7,7 +7,7 @@ const YAML = /\.(ya?ml|json)$/;
 
 /** A file as it is named; a folder's YAML and JSON files, recursively, sorted. */
 export function yamlFiles(path: string, cwd: string): string[] {
-  const stat = statSync(resolve(cwd, path), { throwIfNoEntry: false });
+  const stat = reading(path, () => statSync(resolve(cwd, path), { throwIfNoEntry: false }));
   if (stat === undefined) throw new UserError(`${path}: no such file or folder`);
   if (!stat.isDirectory()) return [path];
   return readdirSync(resolve(cwd, path), { recursive: true, withFileTypes: true })
@@ -17,7 +17,18 @@ export function yamlFiles(path: string, cwd: string): string[] {
 }
 
 export function loadFile(file: string, cwd: string): LoadResult {
-  return load(readFileSync(resolve(cwd, file), "utf8"), file);
+  return load(
+    reading(file, () => readFileSync(resolve(cwd, file), "utf8")),
+    file,
+  );
+}
+
+function reading<T>(path: string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    throw new UserError(`${path} cannot be read: ${(error as Error).message}`);
+  }
 }
 
 /** What the objects say of each other. Pods are not in files, and policies alone name services that stand elsewhere. */

@@ -1,4 +1,4 @@
-import { isNode, LineCounter, parseAllDocuments } from "yaml";
+import { type Document, isNode, isScalar, LineCounter, parseAllDocuments, visit } from "yaml";
 import type { SourceRef } from "#ir/source.ts";
 import { KINDS, type KindKey, type SpecOf, WITHOUT_SPEC } from "./kinds.ts";
 import { type PodStatus, podStatus } from "./pod/spec.ts";
@@ -128,12 +128,23 @@ function parse(text: string, firstLine: number, file: string, defaultNamespace: 
   const lines = new LineCounter();
   const lineAt = (offset: number): number => firstLine - 1 + lines.linePos(offset).line;
   try {
-    const documents = parseAllDocuments(text, { version: "1.1", lineCounter: lines, prettyErrors: false });
+    const documents = parseAllDocuments(text, {
+      version: "1.1",
+      lineCounter: lines,
+      prettyErrors: false,
+      // The library compares every key with every other: a map of 60,000 keys would take half a minute.
+      uniqueKeys: false,
+    });
     for (const document of Array.isArray(documents) ? documents : []) {
       if (document.errors.length > 0) {
         // The first one: what follows it is mostly its consequence.
         const [error] = document.errors;
         found.fail(lineAt(error!.pos[0]), "yaml", sayYaml(error!.message));
+        continue;
+      }
+      const twice = repeatedKey(document);
+      if (twice !== null) {
+        found.fail(lineAt(twice), "yaml", "the same key stands twice in one map: remove one of them");
         continue;
       }
       const lineOf = (path: Path): number => {
@@ -166,12 +177,30 @@ function parse(text: string, firstLine: number, file: string, defaultNamespace: 
   return found;
 }
 
+/** Where the first key is that its map has already, or null. */
+function repeatedKey(document: Document): number | null {
+  let found: number | null = null;
+  visit(document, {
+    Map(_, { items }) {
+      const seen = new Set<unknown>();
+      for (const { key } of items) {
+        if (!isScalar(key)) continue;
+        if (seen.has(key.value)) {
+          found = key.range?.[0] ?? 0;
+          return visit.BREAK;
+        }
+        seen.add(key.value);
+      }
+      return undefined;
+    },
+  });
+  return found;
+}
+
 function sayYaml(message: string): string {
   if (message.includes("call stack")) return "the YAML is nested too deeply to be read";
   if (message.includes("alias count"))
     return `more than ${MAX_ALIASES} uses of aliases: write the values out`;
-  if (message.includes("keys must be unique"))
-    return "the same key stands twice in one map: remove one of them";
   return `the YAML is broken: ${message}`;
 }
 

@@ -117,6 +117,11 @@ const BROKEN: readonly (readonly [string, string | Buffer, RegExp])[] = [
     /:4: the same key stands twice in one map/,
   ],
   [
+    "duplicate keys of 60,000",
+    `{${Array.from({ length: 60_000 }, (_, i) => `k${i}: v,\n`).join("")}k1: v}`,
+    /:60001: the same key stands twice in one map/,
+  ],
+  [
     "alias bomb",
     `a: &a [1,1]\nb: &b [${"*a,".repeat(60)}]\nc: [${"*b,".repeat(60)}]`,
     /more than 100 uses of aliases: write the values out/,

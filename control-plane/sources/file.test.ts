@@ -1,6 +1,7 @@
-import { mkdtempSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { type FileSource, watchFiles } from "./file.ts";
 
@@ -45,4 +46,19 @@ test("a file that is being written in place keeps its last good objects until it
   now += 1000;
   source.reload();
   expect(names()).toEqual([]);
+});
+
+test("a pipe, a device and links that lead nowhere hold nobody up", () => {
+  execFileSync("mkfifo", [join(dir, "pipe.yaml")]);
+  symlinkSync("/dev/zero", join(dir, "zero.yaml"));
+  symlinkSync("loop.yaml", join(dir, "loop.yaml"));
+  writeFileSync(join(dir, "a.yaml"), account("one"));
+  source = watchFiles([dir], () => {});
+  expect(names()).toEqual(["one"]);
+  const said = source.issues().map((i) => `${basename(i.file)}: ${i.message}`);
+  expect(said).toEqual([
+    expect.stringMatching(/^loop\.yaml: the file cannot be read: ELOOP/),
+    "pipe.yaml: the file cannot be read: it is not a regular file",
+    "zero.yaml: the file cannot be read: it is not a regular file",
+  ]);
 });

@@ -88,6 +88,8 @@ export function watchFiles(
         stamp = `${s.mtimeNs}:${s.size}:${s.ino}`;
         const before = stamps.get(file);
         if (before === stamp) continue;
+        // A pipe would be waited for, a device never ends.
+        if (!s.isFile()) throw new Error("it is not a regular file");
         // The same inode is being written in place, maybe still empty; a file renamed into place is whole.
         if (before?.endsWith(`:${s.ino}`) && now() - Number(s.mtimeMs) < SETTLE_MS) {
           again = true;

@@ -1,5 +1,6 @@
 import { createServer, type Server, type Socket } from "node:net";
 import { splice } from "#lib/splice.ts";
+import { BACKLOG } from "./network/relay.ts";
 import { list, PlatformError, type PlatformObject, place, record, stringMap } from "./object.ts";
 import type { Pod } from "./pod.ts";
 
@@ -100,7 +101,7 @@ export class HostPorts {
           ),
         );
       });
-      server.listen(port, "127.0.0.1", () => {
+      server.listen({ port, host: "127.0.0.1", backlog: BACKLOG }, () => {
         this.#servers.set(port, {
           server,
           service: `${object.metadata.namespace ?? "default"}/${object.metadata.name}`,

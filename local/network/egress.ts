@@ -5,7 +5,7 @@
 import { createServer, type Server } from "node:net";
 import { originalDestination } from "#lib/original-dst.ts";
 import { splice } from "#lib/splice.ts";
-import { dialRelay, serveRelay } from "./relay.ts";
+import { BACKLOG, dialRelay, serveRelay } from "./relay.ts";
 import { NODE_IP } from "./rules.ts";
 
 /** In the mesh's namespaces; resolves with the port to which connections are redirected. */
@@ -22,7 +22,9 @@ export async function takeEgress(socketPath: string): Promise<number> {
   });
   const ownPort = await new Promise<number>((resolve, reject) => {
     server.once("error", reject);
-    server.listen(0, "0.0.0.0", () => resolve((server.address() as { port: number }).port));
+    server.listen({ port: 0, host: "0.0.0.0", backlog: BACKLOG }, () =>
+      resolve((server.address() as { port: number }).port),
+    );
   });
   return ownPort;
 }

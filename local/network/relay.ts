@@ -7,6 +7,8 @@ import { splice } from "#lib/splice.ts";
 
 const LONGEST_LINE = 128;
 const NO_SOURCE = "-";
+/** Node's 511 is soon full when many connect at once, and of a Unix socket the rest is refused; the kernel cuts it to its own limit. */
+export const BACKLOG = 4096;
 
 export interface Route {
   readonly host: string;
@@ -40,7 +42,7 @@ export function serveRelay(socketPath: string, adapt = (route: Route): Route => 
   });
   return new Promise((resolve, reject) => {
     server.once("error", reject);
-    server.listen(socketPath, () => resolve(server));
+    server.listen({ path: socketPath, backlog: BACKLOG }, () => resolve(server));
   });
 }
 

@@ -40,7 +40,7 @@ function microseconds(headers: string, percent: number, logs: readonly AccessLog
   const request = new RequestHead();
   request.reset(0);
   request.parse(bytes);
-  const buffer = new AccessLogBuffer((_text, done) => done());
+  const buffer = new AccessLogBuffer((_text, done) => done(false));
   const sinks = { of: () => buffer } as unknown as LogSinks;
   const metrics = new RequestMetrics(
     new MetricRegistry(),

@@ -63,6 +63,16 @@ it("leaves a living socket alone, and takes over a dead one", { timeout: 40_000 
   await up();
 });
 
+it("a trace store that cannot be used keeps nobody from the mesh", { timeout: 20_000 }, async () => {
+  const listen = { grpc: [], admin: `unix:${dir}/admin.sock`, otlp: `unix:${dir}/otlp.sock` };
+  writeFileSync(join(dir, "c.json"), JSON.stringify({ paths: [], stateDir: dir, listen }));
+  writeFileSync(join(dir, "traces.db"), "no database".repeat(100));
+  const { stderr } = start();
+  await up();
+  expect(stderr()).toContain("traces are kept in memory only");
+  expect(stderr()).toContain("traces.db is not a usable trace store");
+});
+
 const POD = `apiVersion: v1
 kind: Pod
 metadata: {name: page-0, labels: {app: page}}

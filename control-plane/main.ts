@@ -97,7 +97,7 @@ async function receiveTraces(config: Config): Promise<{ store: TraceStore; close
   const address = config.listen.otlp;
   if (address === null) return null;
   if (address.startsWith("unix:")) await claimSocket(address.slice(5));
-  const store = new TraceStore(join(config.stateDir, "traces.db"));
+  const store = openTraces(join(config.stateDir, "traces.db"));
   const { otlpEndpoint } = config;
   const forwarder = otlpEndpoint === null ? null : new Forwarder(otlpEndpoint, log.child("otlp"));
   const receiver = createOtlpServer(store, log.child("otlp"), (one) => forwarder?.push(one));
@@ -110,6 +110,16 @@ async function receiveTraces(config: Config): Promise<{ store: TraceStore; close
       store.close();
     },
   };
+}
+
+/** The mesh does not wait for its traces: with a broken file, or no room for one, they live as long as this process. */
+function openTraces(file: string): TraceStore {
+  try {
+    return new TraceStore(file);
+  } catch (error) {
+    log.error("traces are kept in memory only", { error });
+    return new TraceStore(":memory:");
+  }
 }
 
 /** A Unix socket that is born 0600: bind happens inside listen. */

@@ -1,4 +1,6 @@
 /** One line of JSON per event on stderr, for people and collectors; nothing is built for a level that is off. */
+import { writeSync } from "node:fs";
+
 const LEVELS = { debug: 10, info: 20, warn: 30, error: 40, silent: 100 } as const;
 export type LogLevel = keyof typeof LEVELS;
 
@@ -19,7 +21,7 @@ export function isLogLevel(text: string): text is LogLevel {
 export function createLogger(
   scope: string,
   level: LogLevel = "info",
-  write: (line: string) => void = (line) => process.stderr.write(line),
+  write: (line: string) => void = toStderr,
 ): Logger {
   const state = { threshold: LEVELS[level] as number };
   const make = (name: string): Logger => {
@@ -41,6 +43,15 @@ export function createLogger(
     };
   };
   return make(scope);
+}
+
+/** Not by process.stderr: after one failed write (a full disk) it ends the process, or is closed for good. */
+function toStderr(line: string): void {
+  try {
+    writeSync(2, line);
+  } catch {
+    // Nobody can be told.
+  }
 }
 
 function plain(_key: string, value: unknown): unknown {

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { get } from "node:http";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -120,6 +120,24 @@ test("a killed process comes back", async () => {
     lastExit: "signal SIGKILL",
     state: "running",
   });
+});
+
+test("where nothing can be written the mesh runs on, and is told of when it can", async () => {
+  const platform = await start([deployment()]);
+  const readiness = () => state().items[0]?.status.conditions[0]?.status;
+  await expect.poll(readiness).toBe("True");
+  mkdirSync(join(dir, "s", "platform.json.new"));
+  rmSync(join(dir, "s", "pods", "hello-0", "logs"), { recursive: true });
+  writeFileSync(join(dir, "s", "pods", "hello-0", "logs"), "");
+  const pid = platform.status().pods[0]?.containers[0]?.pid ?? 0;
+  const lives = async (): Promise<boolean> =>
+    (await fetchText(appAddress(), 8080).catch(() => "")).startsWith("hi ");
+  process.kill(pid, "SIGKILL");
+  await expect.poll(() => platform.status().pods[0]?.containers[0]?.restarts, { timeout: 10_000 }).toBe(1);
+  await expect.poll(lives, { timeout: 10_000 }).toBe(true);
+  expect(JSON.stringify(state())).toContain('"restartCount":0');
+  rmSync(join(dir, "s", "platform.json.new"), { recursive: true });
+  await expect.poll(() => JSON.stringify(state()), { timeout: 10_000 }).toContain('"restartCount":1');
 });
 
 test("a LoadBalancer Service is reachable on 127.0.0.1; a port in use is one clear error", async () => {

@@ -69,6 +69,7 @@ export interface PlatformStatus {
 }
 
 const ACKNOWLEDGED_TIMEOUT_MS = 5_000;
+const RETRY_MS = 1_000;
 const PROJECT = dirname(dirname(fileURLToPath(import.meta.url)));
 
 /** Starts the control plane, then every pod; resolves when the processes are started (see `whenReady`). */
@@ -117,6 +118,8 @@ export class Platform {
   #stopped = false;
   #reconciling: Promise<void> = Promise.resolve();
   #writeQueued = false;
+  /** Why the state could not be written the last time. */
+  #untold = "";
   readonly #waiters = new Set<() => void>();
 
   constructor(options: PlatformOptions, chosen: Chosen) {
@@ -284,8 +287,23 @@ export class Platform {
     this.#writeQueued = true;
     setImmediate(() => {
       this.#writeQueued = false;
-      if (!this.#stopped) this.#writeState();
+      this.#tellState();
     });
+  }
+
+  /** What changed by itself must not end the mesh where it cannot be written (a full disk): it is tried again. */
+  #tellState(): void {
+    if (this.#stopped) return;
+    try {
+      this.#writeState();
+      this.#untold = "";
+    } catch (error) {
+      const { message } = error as Error;
+      if (message !== this.#untold)
+        this.#log.error("the control plane is not told what changed; tried again every second", { error });
+      this.#untold = message;
+      this.#clock.after(RETRY_MS, () => this.#changed());
+    }
   }
 
   #writeState(): void {
@@ -320,7 +338,7 @@ export class Platform {
     const timeout = delay(timeoutMs, "late" as const, { ref: false });
     if ((await Promise.race([this.#when(() => this.status().ready), timeout])) !== "late") {
       // The control plane must have read the last readiness before its proxies can have it.
-      this.#writeState();
+      this.#tellState();
       let waiting = await this.#unsynced();
       while (waiting.length > 0 && performance.now() < deadline && !this.#stopped) {
         await delay(10);
@@ -345,7 +363,7 @@ export class Platform {
 
   /** Every proxy has what the platform says now; not longer than is worth waiting for one that does not answer. */
   async #acknowledged(): Promise<void> {
-    this.#writeState();
+    this.#tellState();
     const deadline = performance.now() + ACKNOWLEDGED_TIMEOUT_MS;
     while (!this.#stopped && performance.now() < deadline && (await this.#unsynced()).length > 0)
       await delay(20);

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { closeSync, openSync } from "node:fs";
+import { closeSync, mkdirSync, openSync } from "node:fs";
+import { dirname } from "node:path";
 import type { Clock } from "#lib/clock.ts";
 
 export interface ProcessSpec {
@@ -59,7 +60,7 @@ export class Supervised {
 
   #spawn(): void {
     this.#cancelRestart = undefined;
-    const log = openSync(this.spec.logFile, "a", 0o600);
+    const log = openLog(this.spec.logFile);
     const [file = "", ...args] = this.spec.command;
     const child = spawn(file, args, {
       cwd: this.spec.cwd,
@@ -67,7 +68,7 @@ export class Supervised {
       stdio: ["ignore", log, log],
       detached: true,
     });
-    closeSync(log);
+    if (log !== "ignore") closeSync(log);
     this.#child = child;
     this.#startedAt = this.#clock.monotonic();
     this.#exited = new Promise((resolve) => {
@@ -114,6 +115,16 @@ export class Supervised {
     const cancel = this.#clock.after(graceMs, () => killGroup(pid, "SIGKILL"));
     await this.#exited;
     cancel();
+  }
+}
+
+/** Without its log (folder gone, disk full) a process still runs. */
+function openLog(file: string): number | "ignore" {
+  try {
+    mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+    return openSync(file, "a", 0o600);
+  } catch {
+    return "ignore";
   }
 }
 

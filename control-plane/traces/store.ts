@@ -78,7 +78,7 @@ export class TraceStore {
     } catch (error) {
       this.#db.close();
       throw new Error(
-        `${file} is not a usable trace store: ${(error as Error).message}. Remove it to start without traces.`,
+        `${file} is not a usable trace store: ${(error as Error).message}. Remove it to begin a new one.`,
       );
     }
     this.#insert = this.#db.prepare("INSERT OR IGNORE INTO spans VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
@@ -170,7 +170,8 @@ export class TraceStore {
       this.#db.exec("COMMIT");
     } catch (error) {
       this.#count = before;
-      this.#db.exec("ROLLBACK");
+      // SQLite has rolled back by itself where the disk was full.
+      if (this.#db.isTransaction) this.#db.exec("ROLLBACK");
       throw error;
     }
   }

@@ -129,7 +129,7 @@ export class ProcessStats {
     counter("weft_spans_lost_total", "Spans overwritten or not taken.", state.spansLost);
     counter(
       "weft_access_log_lines_lost_total",
-      "Lines dropped because the sink was slow.",
+      "Lines dropped because their file or pipe was slow, or took none.",
       state.logLinesLost,
     );
     if (state.certificateExpiresMs !== null)

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
-import type { ConnectionFacts, HeadView } from "../snapshot.ts";
+import type { AccessLog, ConnectionFacts, HeadView } from "../snapshot.ts";
 import { AccessLogBuffer, compileJson, compileText, DEFAULT_FORMAT } from "./access-log.ts";
+import { LogSinks } from "./log-sinks.ts";
 import { RequestRecord } from "./record.ts";
 
 const FACTS: ConnectionFacts = {
@@ -66,7 +67,7 @@ test("a value cannot start a line, leave its quotes or send escape codes", () =>
 
 test("a slow sink makes lines drop, and they are counted", async () => {
   const written: string[] = [];
-  let release: (() => void) | null = null;
+  let release: ((lost: boolean) => void) | null = null;
   const log = new AccessLogBuffer((text, done) => {
     written.push(text);
     release = done;
@@ -77,6 +78,18 @@ test("a slow sink makes lines drop, and they are counted", async () => {
   log.push("three");
   log.push("four");
   expect(log.dropped).toBe(1);
-  release!();
+  release!(false);
   expect(written[1]).toBe("two\nthree\n");
+});
+
+test("a disk that is full loses lines, which are counted, and ends nothing", async () => {
+  const told: string[] = [];
+  const sinks = new LogSinks((path, error) => told.push(`${path}: ${error.message}`));
+  const full = sinks.of({ kind: "file", path: "/dev/full" } as AccessLog);
+  for (const text of ["one", "two"]) {
+    full.push(text);
+    sinks.flush();
+  }
+  expect(sinks.dropped).toBe(2);
+  expect(told).toEqual([expect.stringMatching(/^\/dev\/full: ENOSPC/)]);
 });

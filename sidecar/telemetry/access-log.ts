@@ -96,11 +96,11 @@ function escapeControl(value: string): string {
   );
 }
 
-/** The sink calls back when it can take more, as stream.write does. */
-export type Sink = (text: string, done: () => void) => void;
+/** The sink calls back when it can take more. */
+export type Sink = (text: string, done: (lost: boolean) => void) => void;
 
 export class AccessLogBuffer {
-  /** Lines lost because the sink was slower than the traffic. */
+  /** Lines lost because the sink was slower than the traffic, or took none. */
   dropped = 0;
   readonly #sink: Sink;
   readonly #limit: number;
@@ -128,10 +128,12 @@ export class AccessLogBuffer {
     this.#scheduled = false;
     if (this.#writing || this.#lines.length === 0) return;
     const text = this.#lines.join("");
+    const count = this.#lines.length;
     this.#lines = [];
     this.#chars = 0;
     this.#writing = true;
-    this.#sink(text, () => {
+    this.#sink(text, (lost) => {
+      if (lost) this.dropped += count;
       this.#writing = false;
       this.flush();
     });

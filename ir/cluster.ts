@@ -104,6 +104,8 @@ export interface ClusterIr extends ClusterRef {
   readonly outlier: OutlierIr | null;
   /** outside the mesh: telemetry says so, no auto mTLS. */
   readonly external: boolean;
+  /** Its endpoints are pods of the mesh: the service selects them. */
+  readonly selectsPods: boolean;
   /** The DestinationRule that shaped it, or null. */
   readonly source: SourceRef | null;
 }

@@ -26,7 +26,10 @@ const INBOUND_SOURCE = "127.0.0.6";
 const HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
 export function writeClusters(ir: WorkloadIr, context: WriteContext): Resource[] {
-  const source = ir.interception.kind === "transparent" ? ir.ip : null;
+  // The caller's address is what its peers know it by (policies, metrics), and the mark that lets the traffic of a
+  // transparent proxy pass. An explicit pod's is on loopback, from where only pods can be reached.
+  const transparent = ir.interception.kind === "transparent";
+  const source = transparent ? ir.ip : null;
   const bodies: Json[] = [
     { name: "BlackHoleCluster", type: "STATIC", connect_timeout: "10s" },
     passthrough("PassthroughCluster", source),
@@ -38,11 +41,12 @@ export function writeClusters(ir: WorkloadIr, context: WriteContext): Resource[]
       bodies.push(passthrough("InboundPassthroughCluster", INBOUND_SOURCE));
   }
   if (context.otlpPath !== null) bodies.push(tracingCluster(context.otlpPath));
-  const bound = source === null ? null : encode(ClusterSchema, bind(source));
+  const bound = encode(ClusterSchema, bind(ir.ip));
   return [
     ...ir.clusters.map((c) => {
       const shared = outbound.get(c, "", () => clusterResource(outboundCluster(c)));
-      return bound === null ? shared : boundTo.get(shared, source!, () => extended(shared, bound, source!));
+      if (!transparent && !c.selectsPods) return shared;
+      return boundTo.get(shared, ir.ip, () => extended(shared, bound, ir.ip));
     }),
     ...bodies.map(clusterResource),
   ];

@@ -127,6 +127,7 @@ function clustersOf(service: Service, port: ServicePort, rule: Rule | null): rea
       pool: pool(policy),
       outlier: outlier(policy),
       external: service.external,
+      selectsPods: service.selector !== null,
       source: rule === null ? null : rule.source,
     } satisfies ClusterIr;
   });

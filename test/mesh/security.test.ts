@@ -230,6 +230,14 @@ spec: { host: echo, trafficPolicy: { connectionPool: { http: { maxRequestsPerCon
         expect(await status("nobody", "/", { headers: { host: "other", "x-role": "admin" } })).toBe(403);
       });
 
+      test("ipBlocks: a caller's own pod, in both modes", async () => {
+        const [own, other] = [mesh().pod("client").podIp, mesh().pod("echo-v2").podIp];
+        await rules(`  rules: [{ from: [{ source: { ipBlocks: ["${other}"] } }] }]`);
+        await expect.poll(() => status("client"), SOON).toBe(403);
+        await rules(`  rules: [{ from: [{ source: { ipBlocks: ["${own}"] } }] }]`);
+        await expect.poll(() => status("client"), SOON).toBe(200);
+      });
+
       testExplicit("ipBlocks: the address of the peer, not what it says", async () => {
         await rules(`  rules: [{ from: [{ source: { ipBlocks: ["127.0.9.0/29"] } }] }]`);
         await expect.poll(() => status("client"), SOON).toBe(403);

@@ -381,7 +381,11 @@ onEachDataPlane("bookinfo", { from: join(root, "examples/bookinfo"), args }, (me
         response_flags: "-",
       };
       const asSource = { ...details, reporter: "source", source_workload: "productpage-v1" };
-      const asDestination = { ...details, reporter: "destination", connection_security_policy: "mutual_tls" };
+      const asDestination = {
+        ...asSource,
+        reporter: "destination",
+        connection_security_policy: "mutual_tls",
+      };
       const before = [
         find(await scrape("productpage-v1"), asSource),
         find(await scrape("details-v1"), asDestination),

@@ -1,4 +1,6 @@
-import { join } from "node:path";
+import { chmodSync, mkdtempSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { expect, test } from "vitest";
 import { UserError } from "./errors.ts";
 import { createOutput, table } from "./output.ts";
@@ -48,4 +50,21 @@ test("a state directory that cannot be made is one sentence with what to do", ()
   expect(() => makeStateDir(join(import.meta.filename, "weft"))).toThrow(UserError);
   expect(() => makeStateDir(join(import.meta.filename, "weft"))).toThrow(/ENOTDIR; set XDG_STATE_HOME/);
   expect(() => makeStateDir("/proc/nope/weft/default")).toThrow(/ENOENT; set XDG_STATE_HOME/);
+});
+
+test("a state directory that others can reach is refused, and made private where it is new", () => {
+  const base = mkdtempSync(join(tmpdir(), "weft-state-"));
+  const dir = join(base, "weft", "default");
+  makeStateDir(dir);
+  expect([dir, dirname(dir)].map((d) => statSync(d).mode & 0o777)).toEqual([0o700, 0o700]);
+  for (const [path, mode] of [
+    [dir, 0o750],
+    [dirname(dir), 0o777],
+  ] as const) {
+    chmodSync(path, mode);
+    expect(() => makeStateDir(dir)).toThrow(/is open to others \(mode (750|777)\).*chmod 700/);
+    chmodSync(path, 0o700);
+  }
+  makeStateDir(dir);
+  rmSync(base, { recursive: true });
 });

@@ -1,4 +1,4 @@
-import { accessSync, constants, existsSync, mkdirSync } from "node:fs";
+import { accessSync, constants, existsSync, mkdirSync, statSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { UserError } from "./errors.ts";
@@ -23,7 +23,7 @@ export function stateDir(mesh: string, env: NodeJS.ProcessEnv): string {
   return dir;
 }
 
-/** Makes it, readable by its owner only. A UserError says why it cannot be. */
+/** Makes it, readable by its owner only; one that others can reach is refused. A UserError says why it cannot be. */
 export function makeStateDir(dir: string): void {
   try {
     make(dir);
@@ -35,6 +35,22 @@ export function makeStateDir(dir: string): void {
       `state directory ${dir} cannot be used: ${why}; set XDG_STATE_HOME to a folder that can be written`,
     );
   }
+  refuseOpen(dir, 0o077);
+  refuseOpen(dirname(dir), 0o022);
+}
+
+/** Who can write there can put keys and policies of his own in the place of the mesh's, who can read has its keys. */
+function refuseOpen(dir: string, forbidden: number): void {
+  const { uid, mode } = statSync(dir);
+  const me = process.getuid?.() ?? uid;
+  if (uid !== me && uid !== 0)
+    throw new UserError(
+      `${dir} belongs to another user (${uid}), who could read or replace the keys of the mesh; set XDG_STATE_HOME to a folder of your own`,
+    );
+  if ((mode & forbidden) !== 0)
+    throw new UserError(
+      `${dir} is open to others (mode ${(mode & 0o7777).toString(8)}), and the mesh keeps its keys there: chmod 700 ${dir}, once you know that what is in it is yours`,
+    );
 }
 
 /** Not mkdirSync's own recursion: it never returns for a folder below /proc. */

@@ -1,6 +1,8 @@
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { readCases } from "./cases/read.ts";
 import { runCodec } from "./cases/run.ts";
+
+vi.useFakeTimers({ toFake: ["Date"] }); // an answer's Date must not depend on when a run of it began
 
 const cases = readCases();
 /** Above this length a case is split at some bytes only. */

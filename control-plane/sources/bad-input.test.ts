@@ -141,6 +141,14 @@ const BROKEN: readonly (readonly [string, string | Buffer, RegExp])[] = [
     /match\[0\]\.uri\.regex: is not a regular expression of RE2/,
   ],
   [
+    "RE2 that no Envoy takes, and with which a match would take minutes",
+    vs(
+      "shop",
+      `{hosts: [shop], http: [{match: [{uri: {regex: "${"(x?){1000}".repeat(50)}"}}], redirect: {uri: /}}]}`,
+    ),
+    /match\[0\]\.uri\.regex: is too large a regular expression: it compiles to \d+ steps, 32768 are allowed/,
+  ],
+  [
     "invalid RE2 in an HTTPRoute",
     'apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: r}\nspec: {rules: [{matches: [{path: {type: RegularExpression, value: "(?!a)"}}]}]}\n',
     /HTTPRoute default\/r: spec\.rules\[0\]\.matches\[0\]\.path\.value: is not a regular expression of RE2/,

@@ -3,6 +3,8 @@ import { RE2JS } from "re2js";
 import type { Problems } from "./problems.ts";
 
 const never = (): boolean => false;
+/** Istio's re2.max_program_size.error_level: what one match may cost is program times text. */
+const MAX_PROGRAM_SIZE = 32_768;
 
 export function compileRegex(
   pattern: string,
@@ -15,7 +17,7 @@ export function compileRegex(
     return (value) => native.test(value);
   }
   try {
-    const re = RE2JS.compile(pattern, ignoreCase ? RE2JS.CASE_INSENSITIVE : 0);
+    const re = compiled(pattern, ignoreCase ? RE2JS.CASE_INSENSITIVE : 0);
     return (value) => re.matches(value);
   } catch (error) {
     problems.error(
@@ -25,6 +27,14 @@ export function compileRegex(
   }
 }
 
+function compiled(pattern: string, flags: number): RE2JS {
+  const re = RE2JS.compile(pattern, flags);
+  const size = re.programSize();
+  if (size > MAX_PROGRAM_SIZE)
+    throw new Error(`program size of ${size} > max program size of ${MAX_PROGRAM_SIZE}`);
+  return re;
+}
+
 /** Replaces all matches (RE2 "\\1" substitutions) as regex_rewrite does. */
 export function compileSubstitution(
   pattern: string,
@@ -32,7 +42,7 @@ export function compileSubstitution(
   problems: Problems,
 ): (value: string) => string {
   try {
-    const re = RE2JS.compile(pattern);
+    const re = compiled(pattern, 0);
     const parts = parseSubstitution(substitution);
     const groups = re.groupCount();
     for (const part of parts)

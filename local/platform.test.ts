@@ -122,6 +122,17 @@ test("a killed process comes back", async () => {
   });
 });
 
+test("a broken token key is one clear error, and nothing is left running", async () => {
+  mkdirSync(join(dir, "s"), { mode: 0o700 });
+  for (const broken of ["", "no key"]) {
+    writeFileSync(join(dir, "s", "tokens.key"), broken);
+    await expect(start([deployment()], { mode: "auto" })).rejects.toThrow(
+      /tokens\.key is no ECDSA P-256 private key: remove it, and a new one is made/,
+    );
+    expect(meshProcesses(join(dir, "s"))).toEqual([]);
+  }
+});
+
 test("where nothing can be written the mesh runs on, and is told of when it can", async () => {
   const platform = await start([deployment()]);
   const readiness = () => state().items[0]?.status.conditions[0]?.status;

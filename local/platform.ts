@@ -79,7 +79,8 @@ export async function startPlatform(given: PlatformOptions): Promise<Platform> {
   mkdirSync(join(options.stateDir, "pods"), { recursive: true, mode: 0o700 });
   checkSocketPaths(options.stateDir, templates);
   await takeOver(options.stateDir);
-  const platform = new Platform(options, await chooseMode(options.mode ?? "auto", options.stateDir));
+  const tokens = new Tokens(options.stateDir);
+  const platform = new Platform(options, await chooseMode(options.mode ?? "auto", options.stateDir), tokens);
   try {
     await platform.begin(templates);
   } catch (error) {
@@ -122,7 +123,7 @@ export class Platform {
   #untold = "";
   readonly #waiters = new Set<() => void>();
 
-  constructor(options: PlatformOptions, chosen: Chosen) {
+  constructor(options: PlatformOptions, chosen: Chosen, tokens: Tokens) {
     this.#options = options;
     this.#chosen = chosen;
     const { network } = chosen;
@@ -132,7 +133,7 @@ export class Platform {
     this.#clock = options.clock ?? systemClock;
     this.#objects = options.objects;
     this.#addresses = new Addresses(join(options.stateDir, "addresses.json"), chosen.mode);
-    this.#tokens = new Tokens(options.stateDir);
+    this.#tokens = tokens;
     this.#file = new PlatformFile(join(options.stateDir, "platform.json"));
   }
 

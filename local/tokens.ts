@@ -2,6 +2,7 @@ import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject 
 import { chmodSync, existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { SignJWT } from "jose";
+import { PlatformError } from "./object.ts";
 
 /** Seconds; as long as Kubernetes' projected tokens. */
 const LIFETIME = 3600;
@@ -20,7 +21,7 @@ export class Tokens {
       const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
       writeAtomic(keyFile, privateKey.export({ type: "pkcs8", format: "pem" }).toString());
     }
-    this.#key = createPrivateKey(readFileSync(keyFile));
+    this.#key = readKey(keyFile);
     const publicPem = createPublicKey(this.#key).export({ type: "spki", format: "pem" }).toString();
     writeAtomic(this.publicKeyFile, publicPem);
   }
@@ -38,6 +39,18 @@ export class Tokens {
       .sign(this.#key);
     writeAtomic(file, token);
   }
+}
+
+function readKey(file: string): KeyObject {
+  try {
+    const key = createPrivateKey(readFileSync(file));
+    if (key.asymmetricKeyDetails?.namedCurve === "prime256v1") return key;
+  } catch {
+    // OpenSSL's words could quote the file.
+  }
+  throw new PlatformError(
+    `${file} is no ECDSA P-256 private key: remove it, and a new one is made; pods get new tokens at their start`,
+  );
 }
 
 /** A reader sees the old or the new content, never half; readable by the owner only. */

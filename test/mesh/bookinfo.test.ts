@@ -2,6 +2,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { ask } from "#test/harness/ask.ts";
 import { onEachDataPlane } from "#test/harness/each-data-plane.ts";
 import { startLoad } from "#test/harness/load.ts";
 
@@ -35,8 +36,8 @@ onEachDataPlane("bookinfo", { from, modes: ["explicit", "transparent"] }, (mesh,
 
   test("plaintext to a STRICT port is refused", async () => {
     const { podIp } = mesh().pod("reviews-v1");
-    const refused = await mesh().execOnNode(["curl", "-sS", `http://${podIp}:9080/reviews/0`]);
-    expect(refused.stderr).toMatch(/Empty reply from server|Connection reset by peer/);
+    const refused = await ask((c) => mesh().execOnNode(c), `http://${podIp}:9080/reviews/0`);
+    expect(refused).toEqual({ status: 0, body: "ECONNRESET" });
   });
 
   test("a caller without permission gets 403 and Istio's body", async () => {
@@ -101,11 +102,10 @@ onEachDataPlane("bookinfo", { from, modes: ["explicit", "transparent"] }, (mesh,
       /** GET of reviews as productpage calls it, for a user who signed in: seconds and body. */
       async function reviewsFor(user: string): Promise<{ seconds: number; body: string }> {
         const begin = performance.now();
-        const { stdout, stderr } = await mesh().exec(mesh().pod("productpage-v1").name, [
-          ..."curl -sS --max-time 20 http://reviews:9080/reviews/0 -H".split(" "),
-          `end-user: ${user}`,
-        ]);
-        return { seconds: (performance.now() - begin) / 1000, body: stdout.toString() + stderr };
+        const { name } = mesh().pod("productpage-v1");
+        const headers = { "end-user": user };
+        const { body } = await ask((c) => mesh().exec(name, c), "http://reviews:9080/reviews/0", { headers });
+        return { seconds: (performance.now() - begin) / 1000, body };
       }
 
       test("virtual-service-reviews-test-v2: jason always gets v2, others v1", async () => {

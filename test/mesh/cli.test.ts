@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Explanation } from "#cli/explain/contract.ts";
+import { ask } from "#test/harness/ask.ts";
 import { type Mesh, startMesh } from "#test/harness/mesh.ts";
 import { noNamespaces } from "#test/harness/namespaces.ts";
 
@@ -22,14 +23,6 @@ async function explain(...args: string[]): Promise<{ code: number; said: Explana
   const { code, out, err } = await mesh.cli("explain", ...args, "-o", "json");
   if (out === "") throw new Error(err);
   return { code, said: JSON.parse(out) };
-}
-
-/** The status that a program in the pod gets, as its environment says to reach services. */
-async function ask(workload: string, args: readonly string[]): Promise<number> {
-  const script =
-    'if [ "$HTTP_PROXY" ]; then set -- --proxy "$HTTP_PROXY" "$@"; fi; exec curl -s -o /dev/null -w "%{http_code}" "$@"';
-  const { stdout } = await mesh.exec(mesh.pod(workload).name, ["sh", "-c", script, "sh", ...args]);
-  return Number(stdout);
 }
 
 const question = (
@@ -57,9 +50,15 @@ describe("explain says what the mesh answers", () => {
     question(503, "plaintext to STRICT", "productpage", "GET", "http://reviews:9080/reviews/0"),
   ])("$status $title", async ({ status, from, method, url, headers }) => {
     const fields = headers.flatMap((field) => ["-H", field]);
-    const real = await ask(`${from}-v1`, ["-X", method, url, ...fields]);
+    const real = await ask((c) => mesh.exec(mesh.pod(`${from}-v1`).name, c), url, {
+      method,
+      headers: Object.fromEntries(headers.map((field) => field.split(": "))),
+    });
     const { code, said } = await explain("--from", from, method, url, ...fields);
-    expect({ real, explained: said.verdict.status }).toEqual({ real: status, explained: status });
+    expect({ real: real.status, explained: said.verdict.status }).toEqual({
+      real: status,
+      explained: status,
+    });
     expect(code).toBe(status === 200 ? 0 : 1);
     expect(said.verdict.reachesApp).toBe(status === 200);
   });

@@ -3,6 +3,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { ask } from "#test/harness/ask.ts";
 import { onEachDataPlane } from "#test/harness/each-data-plane.ts";
 
 const from = join(import.meta.dirname, "transparent");
@@ -18,12 +19,10 @@ onEachDataPlane("transparent", { from, modes: ["transparent"] }, (mesh) => {
     readonly from?: string;
     readonly identity?: string | null;
   }
-  /** GET by a curl beside the app; status 0: no answer. */
+  /** GET by a program beside the app; status 0: no answer. */
   async function get(caller: string, url: string): Promise<Answer> {
-    const curl = ["curl", "-s", "--max-time", "10", "-w", "\n%{http_code}", url];
-    const { stdout } = await mesh().exec(name(caller), curl);
-    const [body = "", status] = stdout.toString().split("\n");
-    return { status: Number(status), ...(body.startsWith("{") ? JSON.parse(body) : {}) };
+    const { status, body } = await ask((c) => mesh().exec(name(caller), c), url);
+    return { status, ...(body.startsWith("{") ? JSON.parse(body) : {}) };
   }
 
   test.for(["beta", "beta.default", "beta.default.svc", "beta.default.svc.cluster.local"])(
@@ -81,8 +80,8 @@ onEachDataPlane("transparent", { from, modes: ["transparent"] }, (mesh) => {
     expect((await get("alpha", `http://${ip("strict")}:8080/`)).status).toBe(503);
     expect((await get("alpha", `http://${ip("strict")}:8081/`)).status).toBe(0);
     expect((await get("plain", "http://strict:8080/")).status).toBe(0);
-    const outside = await mesh().execOnNode(["curl", "-sS", `http://${ip("strict")}:8080/`]);
-    expect(outside.stderr).toMatch(/Empty reply from server|Connection reset by peer/);
+    const outside = await ask((c) => mesh().execOnNode(c), `http://${ip("strict")}:8080/`);
+    expect(outside).toEqual({ status: 0, body: "ECONNRESET" });
   });
 
   test("a pod without sidecar calls and is called by name, without identity", async () => {
@@ -109,8 +108,8 @@ onEachDataPlane("transparent", { from, modes: ["transparent"] }, (mesh) => {
       expect((await get("alpha", `http://localhost:${port}/`)).status).toBe(0);
       expect((await get("alpha", `http://${ip("alpha")}:${port}/`)).status).toBe(0);
       expect((await get("alpha", `http://${ip("beta")}:${port}/`)).status).toBe(0);
-      const outside = await mesh().execOnNode(["curl", "-sS", "-m", "5", `http://${ip("beta")}:${port}/`]);
-      expect(outside.stdout.toString()).not.toContain(name("beta")); // an end, or 503
+      const outside = await ask((c) => mesh().execOnNode(c), `http://${ip("beta")}:${port}/`);
+      expect(outside.body).not.toContain(name("beta")); // an end, or 503
     }
     expect(await get("alpha", "http://beta:8080/")).toMatchObject({ status: 200 });
   });

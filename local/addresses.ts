@@ -106,10 +106,17 @@ export class Addresses {
 
 function load(file: string): Saved {
   try {
-    return JSON.parse(readFileSync(file, "utf8")) as Saved;
+    const { pods, services } = JSON.parse(readFileSync(file, "utf8")) as Partial<Saved>;
+    return { pods: numbers(pods, FIRST, LAST), services: numbers(services, 10, 0xffff) };
   } catch {
     return { pods: {}, services: {} };
   }
+}
+
+/** What of a file that was damaged can be an address. */
+function numbers(saved: unknown, first: number, last: number): Record<string, number> {
+  const within = (n: unknown): boolean => Number.isInteger(n) && Number(n) >= first && Number(n) <= last;
+  return Object.fromEntries(Object.entries(saved ?? {}).filter(([, n]) => within(n)));
 }
 
 function tryListen(host: string): Promise<Server | undefined> {

@@ -82,7 +82,7 @@ export class ControlPlane {
     while (!(await isReady(this.#admin, "/healthz"))) {
       if (this.#process.restarts > 2 || performance.now() > deadline)
         throw new PlatformError(
-          `the control plane did not start (${this.#process.lastExit ?? "no answer"}): ${tail(this.#process.spec.logFile)}`,
+          `the control plane did not start (${this.#process.lastExit ?? "no answer"}): ${lastWords(this.#process.spec.logFile)}`,
         );
       await delay(20);
     }
@@ -113,10 +113,19 @@ function definedEnv(): Record<string, string> {
   );
 }
 
-function tail(file: string): string {
+/** What it said last of an error, else what it wrote last: a crash is no line of a log. */
+function lastWords(file: string): string {
+  let text = "";
   try {
-    return readFileSync(file, "utf8").slice(-1500);
+    text = readFileSync(file, "utf8");
+    const lines = text.trim().split("\n");
+    const errors = lines.flatMap((line) =>
+      line.includes('"level":"error"') ? [record(JSON.parse(line))] : [],
+    );
+    const said = errors.at(-1)?.["message"];
+    if (typeof said === "string") return said;
   } catch {
-    return "(no log)";
+    // Not readable, or a line that was cut.
   }
+  return text.slice(-1500) || "(no log)";
 }

@@ -51,7 +51,8 @@ describe.skipIf(!existsSync(samples))("(skipped where ../shared/samples is absen
       await soon(5).toEqual({ v1: 5 });
     });
 
-    test("route-reviews-50-v3 and route-reviews-90-10: shares within 3 sigma", async () => {
+    // One share in 370 lies outside of 3 sigma by right, hence the retry.
+    test("route-reviews-50-v3 and route-reviews-90-10: shares within 3 sigma", { retry: 1 }, async () => {
       await apply("gateway-api/route-reviews-50-v3");
       await soon(20).toEqual({ v1: expect.any(Number), v3: expect.any(Number) });
       within3Sigma((await versions(100))["v3"]!, 100, 0.5);

@@ -172,7 +172,8 @@ onEachDataPlane("routing", { from, replace, modes: ["explicit", "transparent"] }
     expect(await who(path, more)).toBe(expected);
   });
 
-  test("weights: 75/25 within 3 sigma", async () => {
+  // One run in 370 lies outside of 3 sigma by right, hence the retry.
+  test("weights: 75/25 within 3 sigma", { retry: 1 }, async () => {
     const count = 400;
     let first = 0;
     for (let i = 0; i < count; i++) if ((await who("/split")) === "v1") first++;

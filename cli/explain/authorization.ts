@@ -2,6 +2,7 @@
 import type { WorkloadInfo, XdsAnswer } from "#control-plane/admin/contract.ts";
 import { TYPE_URL } from "#sidecar/config/store.ts";
 import { evaluateRbac } from "#sidecar/filters/rbac.ts";
+import { remoteAddress } from "#sidecar/http/remote-address.ts";
 import type { ConnectionFacts, FilterChain, HeadView } from "#sidecar/snapshot.ts";
 import type { Place, Step } from "./contract.ts";
 import { placeOf } from "./places.ts";
@@ -30,6 +31,10 @@ export function authorize(
   const network = chain.networkFilters.flatMap((f) => (f.kind === "rbac" ? [f.rbac] : []));
   const http = chain.terminal.kind === "http" ? chain.terminal.filters : [];
   const all = [...network, ...http.flatMap((f) => (f.kind === "rbac" ? [f.rbac] : []))];
+  const client =
+    head === null || chain.terminal.kind !== "http"
+      ? facts.sourceAddress
+      : remoteAddress(head, chain.terminal, facts.sourceAddress);
   const steps: Step[] = [];
   for (const [i, rbac] of all.entries()) {
     if (rbac.rules === null) continue;
@@ -37,7 +42,7 @@ export function authorize(
     const input = {
       connection: facts,
       head: onConnection ? null : head,
-      remoteAddress: facts.sourceAddress,
+      remoteAddress: onConnection ? facts.sourceAddress : client,
     };
     const { allowed, policy } = evaluateRbac(rbac, input);
     const asked = askPolicies(wire[i] ?? {}, input, at.workload);

@@ -139,6 +139,8 @@ async function wayOut(view: MeshView, { snapshot, wire }: ProxyConfig, from: Sta
       return ends(decision.status ?? 0, because, place);
     }
   }
+  if (head !== null && chain.terminal.kind === "http" && chain.terminal.useRemoteAddress)
+    head = head.with({ headers: withClient(head.headers, facts.sourceAddress) });
   const left = 1 - early.reduce((sum, o) => sum + o.share, 0);
   const total = decision.clusters.reduce((sum, c) => sum + c.weight, 0) || 1;
   const wanted = decision.clusters.filter((c) => c.weight > 0);
@@ -153,6 +155,11 @@ async function wayOut(view: MeshView, { snapshot, wire }: ProxyConfig, from: Sta
     ),
   );
   return { steps, early, destinations: destinations.flat() };
+}
+
+/** The edge writes down whom it was asked by. */
+function withClient(headers: RequestHead["headers"], client: string): RequestHead["headers"] {
+  return new Map([...headers, ["x-forwarded-for", [...(headers.get("x-forwarded-for") ?? []), client]]]);
 }
 
 async function toCluster(

@@ -91,6 +91,21 @@ test("a denial names the policy, its file and line, and the clause that failed",
   expect(said.verdict.text).toContain(`${file}:${line}`);
 });
 
+test("behind the gateway remoteIpBlocks are about its client", async () => {
+  await mesh.apply(`apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: { name: not-the-gateway }
+spec:
+  selector: { matchLabels: { app: productpage } }
+  action: DENY
+  rules: [{ from: [{ source: { remoteIpBlocks: ["${mesh.pod("istio-ingressgateway").podIp}"] } }] }]
+`);
+  const real = await fetch(`${mesh.gateway}/productpage`);
+  const { said } = await explain("GET", `${mesh.gateway}/productpage`);
+  expect({ real: real.status, explained: said.verdict.status }).toEqual({ real: 200, explained: 200 });
+  await mesh.delete("AuthorizationPolicy", "not-the-gateway");
+});
+
 test("plaintext to STRICT names the PeerAuthentication and the DestinationRule", async () => {
   const { out } = await mesh.cli("explain", "--from", "productpage", "http://reviews:9080/reviews/0");
   expect(out).toMatch(/PeerAuthentication default\/default .*mtls\.yaml:8/);

@@ -1,19 +1,15 @@
-import { readdirSync, readFileSync, statSync } from "node:fs";
-import { join, relative, resolve } from "node:path";
+import { readFileSync, statSync } from "node:fs";
+import { relative, resolve } from "node:path";
+import { walk } from "#control-plane/sources/walk.ts";
 import { buildWorld, type Issue, type Loaded, type LoadResult, load, validate } from "#policies/index.ts";
 import { UserError } from "./errors.ts";
-
-const YAML = /\.(ya?ml|json)$/;
 
 /** A file as it is named; a folder's YAML and JSON files, recursively, sorted. */
 export function yamlFiles(path: string, cwd: string): string[] {
   const stat = reading(path, () => statSync(resolve(cwd, path), { throwIfNoEntry: false }));
   if (stat === undefined) throw new UserError(`${path}: no such file or folder`);
   if (!stat.isDirectory()) return [path];
-  return readdirSync(resolve(cwd, path), { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile() && YAML.test(entry.name))
-    .map((entry) => relative(cwd, join(entry.parentPath, entry.name)))
-    .sort();
+  return walk(resolve(cwd, path)).files.map((file) => relative(cwd, file));
 }
 
 export function loadFile(file: string, cwd: string): LoadResult {

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -46,6 +46,16 @@ test("a file that is being written in place keeps its last good objects until it
   now += 1000;
   source.reload();
   expect(names()).toEqual([]);
+});
+
+test("a folder is read once, by whatever links; what begins with a dot is not policy", () => {
+  mkdirSync(join(dir, "..2026")); // as a ConfigMap is mounted
+  writeFileSync(join(dir, "..2026/a.yaml"), account("one"));
+  symlinkSync("..2026", join(dir, "..data"));
+  symlinkSync("..data/a.yaml", join(dir, "a.yaml"));
+  symlinkSync(".", join(dir, "itself"));
+  source = watchFiles([dir], () => {});
+  expect(source.objects().map((o) => o.source.file)).toEqual([join(dir, "a.yaml")]);
 });
 
 test("a pipe, a device and links that lead nowhere hold nobody up", () => {

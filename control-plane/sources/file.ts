@@ -1,5 +1,5 @@
-import { type FSWatcher, readdirSync, readFileSync, statSync, watch } from "node:fs";
-import { basename, dirname, extname, join } from "node:path";
+import { type FSWatcher, readFileSync, statSync, watch } from "node:fs";
+import { basename, dirname, extname } from "node:path";
 import {
   FileLoader,
   type Issue,
@@ -9,6 +9,7 @@ import {
   tooLarge,
 } from "#policies/index.ts";
 import type { LastGood } from "./last-good.ts";
+import { walk } from "./walk.ts";
 
 export interface FileSource {
   /** Objects of all files, in path order; a broken file contributes its last good objects. */
@@ -202,9 +203,7 @@ function missing(path: string): Issue[] {
 /** The folder of a file, or a folder and all below it; nothing for what does not exist. */
 function folders(path: string): string[] {
   try {
-    if (!statSync(path).isDirectory()) return [dirname(path)];
-    const below = readdirSync(path, { recursive: true, withFileTypes: true });
-    return [path, ...below.filter((entry) => entry.isDirectory()).map((e) => join(e.parentPath, e.name))];
+    return statSync(path).isDirectory() ? walk(path).folders : [dirname(path)];
   } catch {
     return [];
   }
@@ -212,11 +211,7 @@ function folders(path: string): string[] {
 
 function list(path: string): string[] {
   try {
-    if (!statSync(path).isDirectory()) return [path];
-    return readdirSync(path, { recursive: true, encoding: "utf8" })
-      .filter((f) => /\.(ya?ml|json)$/.test(f))
-      .map((f) => join(path, f))
-      .sort();
+    return statSync(path).isDirectory() ? walk(path).files : [path];
   } catch {
     return [];
   }

@@ -119,7 +119,6 @@ describe.skipIf(recordedAbsent !== false)("recorded istiod responses", () => {
     expect(ratings.filters).toContainEqual({
       name: "envoy.filters.http.fault",
       verdict: "delay",
-      asked: [],
       policy: "2000 ms, 1 %",
     });
     expect(ratings.status).toBe(null);

@@ -1,7 +1,7 @@
 /** The pure decision function: what this configuration does with a connection and a request, and why. */
 import { chooseTransport, isHealthy } from "./cluster/balancer.ts";
 import { evaluateFault } from "./filters/fault.ts";
-import { askPolicies, evaluateRbac, type Rbac, type RbacAsked } from "./filters/rbac.ts";
+import { evaluateRbac, type Rbac } from "./filters/rbac.ts";
 import { remoteAddress } from "./http/remote-address.ts";
 import { acceptedPath } from "./path/accepted.ts";
 import type {
@@ -27,8 +27,6 @@ export interface FilterDecision {
   readonly name: string;
   readonly verdict: "allow" | "deny" | "delay" | "abort" | "pass";
   readonly policy: string | null;
-  /** RBAC: how each policy of the filter stands to the request. */
-  readonly asked: readonly RbacAsked[];
 }
 
 /** What leaves for a cluster: host and path after rewrites, and the header changes in order. */
@@ -61,7 +59,6 @@ export interface Decision {
       readonly address: string;
       readonly healthy: boolean;
       readonly tls: boolean;
-      readonly sni: string;
     }[];
   }[];
   /** Status of an answer by the proxy itself; null if the request is forwarded, 0 if the connection is closed. */
@@ -143,14 +140,12 @@ function decideRequest(
         at.filters.push({
           name: filter.name,
           verdict: "delay",
-          asked: [],
           policy: `${verdict.delayMs} ms, ${(policy?.delay?.perMillion ?? 0) / 10_000} %`,
         });
       if (verdict.abortStatus > 0) {
         at.filters.push({
           name: filter.name,
           verdict: "abort",
-          asked: [],
           policy: `${verdict.abortStatus}, ${(policy?.abort?.perMillion ?? 0) / 10_000} %`,
         });
         if (policy?.abort?.perMillion === 1_000_000)
@@ -195,13 +190,11 @@ function judge(
   filters: FilterDecision[],
   remoteAddress = input.facts.sourceAddress,
 ): boolean {
-  const asked = { connection: input.facts, head, remoteAddress };
-  const verdict = evaluateRbac(rbac, asked);
+  const verdict = evaluateRbac(rbac, { connection: input.facts, head, remoteAddress });
   filters.push({
     name,
     verdict: verdict.allowed ? "allow" : "deny",
     policy: verdict.policy,
-    asked: askPolicies(rbac.rules, asked),
   });
   return !verdict.allowed;
 }
@@ -239,7 +232,6 @@ function describe(
         address: host.pipe ?? `${host.address}:${host.port}`,
         healthy: isHealthy(host, 0),
         tls: tls !== null,
-        sni: tls?.sni ?? "",
       };
     });
     const source = cluster?.metadata["weft"]?.["source"];

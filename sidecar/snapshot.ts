@@ -142,7 +142,6 @@ export interface HttpConfig {
   /** Time for its head; 0 = the codec's own limit. */
   readonly requestHeadersTimeoutMs: number;
   readonly maxStreamDurationMs: number;
-  readonly drainTimeoutMs: number;
   readonly idleTimeoutMs: number;
   readonly maxConnectionDurationMs: number;
   readonly normalizePath: boolean;
@@ -386,7 +385,6 @@ export interface RouteAction {
   /** 0 = none. Envoy's default of 15 s is already applied. */
   readonly timeoutMs: number;
   readonly maxStreamDurationMs: number | null;
-  readonly grpcTimeoutHeaderMaxMs: number | null;
   readonly idleTimeoutMs: number | null;
   readonly retryPolicy: RetryPolicy | null;
   readonly hostRewrite: string | null;
@@ -435,7 +433,6 @@ export interface RetryPolicy {
   readonly numRetries: number;
   /** 0 = none. */
   readonly perTryTimeoutMs: number;
-  readonly perTryIdleTimeoutMs: number;
   readonly backOffBaseMs: number;
   readonly backOffMaxMs: number;
   readonly avoidPreviousHosts: boolean;

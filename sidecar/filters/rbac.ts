@@ -53,24 +53,6 @@ export function evaluateRbac(rbac: Rbac, input: RbacInput): RbacVerdict {
   };
 }
 
-/** How a policy stands to a request: explain says which half failed. */
-export interface RbacAsked {
-  readonly policy: string;
-  /** Who calls (principals). */
-  readonly caller: boolean;
-  /** What is called (permissions). */
-  readonly operation: boolean;
-}
-
-/** Every policy of the set by itself; not for the hot path. */
-export function askPolicies(rules: RbacRules | null, input: RbacInput): RbacAsked[] {
-  return (rules?.policies ?? []).map((policy) => ({
-    policy: policy.name,
-    caller: any(policy.principals, input),
-    operation: any(policy.permissions, input),
-  }));
-}
-
 function allows(rules: RbacRules, policy: string | null): boolean {
   if (rules.action === "LOG") return true;
   return (policy !== null) === (rules.action === "ALLOW");

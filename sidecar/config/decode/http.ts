@@ -71,7 +71,6 @@ export function decodeHttp(wire: HttpConnectionManager, problems: Problems): Htt
     requestTimeoutMs: milliseconds(wire.requestTimeout, 0),
     requestHeadersTimeoutMs: milliseconds(wire.requestHeadersTimeout, 0),
     maxStreamDurationMs: milliseconds(common?.maxStreamDuration, 0),
-    drainTimeoutMs: milliseconds(wire.drainTimeout, 5000),
     idleTimeoutMs: milliseconds(common?.idleTimeout, 3_600_000),
     maxConnectionDurationMs: milliseconds(common?.maxConnectionDuration, 0),
     normalizePath: wire.normalizePath === true,

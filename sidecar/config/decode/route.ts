@@ -295,8 +295,6 @@ function decodeForward(
           : 503,
     timeoutMs: milliseconds(wire.timeout, 15_000),
     maxStreamDurationMs: max?.maxStreamDuration === undefined ? null : milliseconds(max.maxStreamDuration, 0),
-    grpcTimeoutHeaderMaxMs:
-      max?.grpcTimeoutHeaderMax === undefined ? null : milliseconds(max.grpcTimeoutHeaderMax, 0),
     idleTimeoutMs: wire.idleTimeout === undefined ? null : milliseconds(wire.idleTimeout, 0),
     retryPolicy:
       wire.retryPolicy === undefined ? inherited : decodeRetry(wire.retryPolicy, problems.at("retry_policy")),
@@ -429,7 +427,6 @@ function decodeRetry(wire: WireRetry, problems: Problems): RetryPolicy {
     },
     numRetries: wire.numRetries ?? 1,
     perTryTimeoutMs: milliseconds(wire.perTryTimeout, 0),
-    perTryIdleTimeoutMs: milliseconds(wire.perTryIdleTimeout, 0),
     backOffBaseMs: base,
     backOffMaxMs: milliseconds(wire.retryBackOff?.maxInterval, base * 10),
     avoidPreviousHosts: wire.retryHostPredicate.some((p) => p.name.includes("previous_hosts")),

@@ -1,6 +1,8 @@
 /** Envoy's access log commands (docs: "Command Operators"), each resolved once, when the listener arrives. */
 import { hostname } from "node:os";
-import { addressOf, type RecordField } from "./record.ts";
+import { remoteAddress } from "../http/remote-address.ts";
+import type { HeadView } from "../snapshot.ts";
+import { addressOf, type RecordField, type RequestRecord } from "./record.ts";
 
 const UPSTREAM_TIME = "x-envoy-upstream-service-time";
 
@@ -72,8 +74,11 @@ const FIELDS: Readonly<Record<string, RecordField>> = {
   DOWNSTREAM_LOCAL_ADDRESS: (r) => `${r.facts.destinationAddress}:${r.facts.destinationPort}`,
   DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT: (r) => r.facts.destinationAddress,
   DOWNSTREAM_LOCAL_PORT: (r) => String(r.facts.destinationPort),
-  DOWNSTREAM_REMOTE_ADDRESS: (r) => `${r.facts.sourceAddress}:${r.facts.sourcePort}`,
-  DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT: (r) => r.facts.sourceAddress,
+  DOWNSTREAM_REMOTE_ADDRESS: (r, head) => {
+    const client = clientOf(r, head);
+    return `${client}:${client === r.facts.sourceAddress ? r.facts.sourcePort : 0}`;
+  },
+  DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT: clientOf,
   DOWNSTREAM_DIRECT_REMOTE_ADDRESS: (r) => `${r.facts.sourceAddress}:${r.facts.sourcePort}`,
   DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT: (r) => r.facts.sourceAddress,
   DOWNSTREAM_PEER_URI_SAN: (r) => r.facts.peerIdentities.join(",") || null,
@@ -82,3 +87,10 @@ const FIELDS: Readonly<Record<string, RecordField>> = {
   TRACE_ID: (r) => r.traceId || null,
   HOSTNAME: () => hostname(),
 };
+
+/** The peer, or whom X-Forwarded-For names in its place; that one has no port (Envoy prints 0). */
+function clientOf({ plan, facts }: RequestRecord, head: HeadView | null): string {
+  return head === null || plan === null
+    ? facts.sourceAddress
+    : remoteAddress(head, plan.config, facts.sourceAddress);
+}

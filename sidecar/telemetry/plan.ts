@@ -18,6 +18,7 @@ export interface LogPlan {
 /** What one connection manager wants to be told of a request; compiled once per configuration. */
 export class HttpPlan {
   readonly inbound: boolean;
+  readonly config: HttpConfig;
   /** null: trace context passes through untouched. */
   readonly tracing: Tracing | null;
   readonly logs: readonly LogPlan[];
@@ -30,6 +31,7 @@ export class HttpPlan {
   readonly tagHeaders: readonly string[];
 
   constructor(config: HttpConfig, listener: Listener, sinks: LogSinks) {
+    this.config = config;
     this.inbound = listener.direction === "INBOUND";
     this.tracing = config.tracing?.otlpCluster == null ? null : config.tracing;
     this.makesRequestId = config.generateRequestId;

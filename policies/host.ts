@@ -36,7 +36,7 @@ export function findService(world: Services, host: string): Service | null {
   return exact.get(host) ?? wild.find((s) => hostMatches(s.host, host)) ?? null;
 }
 
-/** XDS.md 3.2: the Host header values under which a service is known in the caller's namespace. */
+/** The Host header values under which a service is known in the caller's namespace. */
 export function domainsOf(service: Service, namespace: string, world: Services): string[] {
   if (service.kind === "entry") return [service.host, ...service.addresses.filter((a) => !a.includes("/"))];
   const { host, name, namespace: ns } = service;

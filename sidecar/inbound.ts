@@ -58,7 +58,7 @@ export function acceptConnection(
   }
   const local = { address: plainAddress(socket.localAddress ?? ""), port: socket.localPort ?? 0 };
   const destination = bound.restoresOriginalDst ? originalDestination(socket) : local;
-  // Redirected connections belong to the listener of the address they meant, if there is one (XDS 1.2).
+  // Redirected connections belong to the listener of the address they meant, if there is one.
   const listener =
     (bound.useOriginalDst ? snapshot.findByOriginalDst(destination.address, destination.port) : null) ??
     bound;

@@ -70,7 +70,7 @@ export interface Listener {
   readonly accessLog: readonly AccessLog[];
   readonly filterChains: readonly FilterChain[];
   readonly defaultFilterChain: FilterChain | null;
-  /** The sieve of XDS 1.4; null = close the connection (NR filter_chain_not_found). */
+  /** The sieve of config/filter-chains.ts; null = close the connection (NR filter_chain_not_found). */
   findFilterChain(facts: ConnectionFacts): FilterChain | null;
   /** Content hash: an unchanged listener keeps its socket and connections. */
   readonly hash: string;
@@ -441,7 +441,7 @@ export interface RetryPolicy {
   readonly retriableHeaders: readonly string[];
 }
 
-/** retry_on tokens; unknown ones are ignored (T16). */
+/** retry_on tokens; unknown ones are ignored. */
 export interface RetryOn {
   readonly http5xx: boolean;
   readonly gatewayError: boolean;

@@ -21,7 +21,7 @@ import {
 import { meshUpstreamTls, sds } from "./tls.ts";
 
 const UNLIMITED = 4294967295;
-/** Loop guard: iptables lets what comes from here pass (XDS.md 2.1). */
+/** Loop guard: iptables lets what comes from here pass (local/network/rules.ts). */
 const INBOUND_SOURCE = "127.0.0.6";
 const HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
@@ -281,7 +281,7 @@ function protocolOptions(
   };
 }
 
-/** Static lists that stand for the istio.alpn filter, which stock Envoy lacks (XDS.md 1.6). */
+/** Static lists that stand for the istio.alpn filter, which stock Envoy lacks. */
 function alpn(c: ClusterIr): string[] {
   if (c.protocol === "http2" || c.protocol === "grpc" || c.pool?.upgradeToHttp2)
     return ["istio-h2", "istio", "h2"];

@@ -28,7 +28,7 @@ export type HttpManagerUse =
       readonly host: string;
     };
 
-/** The HTTP connection manager as istiod fills it (XDS.md 1.5). */
+/** The HTTP connection manager as istiod fills it. */
 export function httpManager(context: WriteContext, ir: WorkloadIr, use: HttpManagerUse): Json {
   const inbound = use.direction === "inbound";
   return extension("envoy.filters.network.http_connection_manager", HttpConnectionManagerSchema, {

@@ -8,7 +8,7 @@ export const PROBE_IP = "10.244.255.253";
 const POD_RANGE = "10.244.0.0/16";
 const SERVICE_RANGE = "10.96.0.0/12";
 
-/** The listeners of every sidecar (XDS.md 1.2), and its own ports, which are not intercepted. */
+/** The listeners of every sidecar (as istiod numbers them), and its own, which are not intercepted. */
 const OUTBOUND_PORT = 15001;
 const INBOUND_PORT = 15006;
 const PROXY_PORTS = [15008, 15020, 15021, 15090];

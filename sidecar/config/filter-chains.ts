@@ -1,6 +1,6 @@
 /**
  * Filter-chain selection (Envoy FilterChainMatch): a sieve. Each step keeps the chains with the most specific match
- * and never comes back: once a chain names the destination port, the chains without a port are out (T15).
+ * and never comes back: once a chain names the destination port, the chains without a port are out.
  */
 import type { CidrRange, ConnectionFacts, FilterChain } from "../snapshot.ts";
 

@@ -1,5 +1,5 @@
 // hot path
-/** One connection to a host: one exchange at a time; anything unasked for destroys it (RELIABILITY A8). */
+/** One connection to a host: one exchange at a time; anything unasked for destroys it (RFC 9112 9.2). */
 import { BodyReader } from "./body.ts";
 import { Verdict } from "./errors.ts";
 import type { Exchange } from "./exchange.ts";

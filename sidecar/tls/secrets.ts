@@ -15,8 +15,8 @@ export interface TlsParameters {
   readonly cipherSuites: readonly string[];
 }
 
-// RELIABILITY 0.1: every handshake is a full one. A bare TLSSocket has no default session id context, and a resumed
-// session would carry an identity that was validated under another certificate, listener or trust bundle.
+// Every handshake is a full one. A bare TLSSocket has no default session id context, and a resumed session would carry
+// an identity that was validated under another certificate, listener or trust bundle.
 const SECURE_OPTIONS =
   constants.SSL_OP_NO_TICKET |
   constants.SSL_OP_NO_RENEGOTIATION |

@@ -68,7 +68,7 @@ function decodeCommon(wire: CommonTlsContext | undefined, problems: Problems) {
   return {
     certificateSecrets: wire?.tlsCertificateSdsSecretConfigs.map((s) => s.name) ?? [],
     validation: decodeValidation(wire, problems),
-    // istio-peer-exchange without the metadata exchange filter would put protobuf into the byte stream (T4).
+    // istio-peer-exchange without the metadata exchange filter would put protobuf into the byte stream.
     alpnProtocols: wire?.alpnProtocols.filter((p) => p !== "istio-peer-exchange") ?? [],
     minVersion:
       params?.tlsMinimumProtocolVersion === TlsParameters_TlsProtocol.TLSv1_3

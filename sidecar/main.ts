@@ -25,6 +25,8 @@ import { serveTcp } from "./tcp/terminal.ts";
 import { ProcessTelemetry } from "./telemetry/process-telemetry.ts";
 
 const VERSION = "0.1.0";
+/** So many warnings of one update are logged one by one. */
+const MOST_WARNINGS = 100;
 const { values } = parseArgs({ options: { config: { type: "string" } } });
 if (values.config === undefined) {
   console.error("usage: sidecar/main.ts --config FILE");
@@ -108,11 +110,15 @@ const metadata = { ...node.metadata, WEFT_VERSION: VERSION } as JsonObject;
 const self = create(NodeSchema, { id: node.id, cluster: node.cluster, metadata, locality: node.locality });
 const state = new DeltaClientState(self, ({ type, upserts, removed }) => {
   const resources = upserts.map(({ any }) => any);
-  const { refused } = store.update({ typeUrl: type, resources, removed });
+  const { refused, warnings } = store.update({ typeUrl: type, resources, removed });
   const rejections = refused.map(({ index, message }) => ({ name: upserts[index]!.name, message }));
   archive.update(type, upserts, removed, new Map(rejections.map(({ name, message }) => [name, message])));
   stats.update(type, rejections.length > 0);
   for (const { name, message } of rejections) log.warn("resource refused", { type, name, reason: message });
+  // A foreign control plane may have the same to be told of each of its clusters.
+  for (const reason of warnings.slice(0, MOST_WARNINGS)) log.warn("without effect here", { type, reason });
+  if (warnings.length > MOST_WARNINGS)
+    log.warn("without effect here, too", { type, count: warnings.length - MOST_WARNINGS });
   return rejections;
 });
 state.subscribe(TYPE_URL.cluster, "*");

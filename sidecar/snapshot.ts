@@ -66,7 +66,6 @@ export interface Listener {
   /** 0 = wait for ever. */
   readonly listenerFiltersTimeoutMs: number;
   readonly continueOnListenerFiltersTimeout: boolean;
-  readonly perConnectionBufferLimitBytes: number;
   readonly accessLog: readonly AccessLog[];
   readonly filterChains: readonly FilterChain[];
   readonly defaultFilterChain: FilterChain | null;
@@ -118,7 +117,6 @@ export type NetworkFilter =
 
 export interface TcpConfig {
   readonly kind: "tcp";
-  readonly statPrefix: string;
   readonly clusters: readonly WeightedCluster[];
   /** 0 = none. Envoy's default is one hour. */
   readonly idleTimeoutMs: number;
@@ -128,8 +126,6 @@ export interface TcpConfig {
 /** HttpConnectionManager. */
 export interface HttpConfig {
   readonly kind: "http";
-  readonly statPrefix: string;
-  readonly codecType: "AUTO" | "HTTP1" | "HTTP2";
   /** RDS name, or null when `routes` came inline. */
   readonly routeConfigName: string | null;
   /** Never null in a live listener: warming waits for RDS (bounded), after that an empty table answers 404. */
@@ -153,11 +149,9 @@ export interface HttpConfig {
     | "UNESCAPE_AND_FORWARD";
   readonly useRemoteAddress: boolean;
   readonly xffNumTrustedHops: number;
-  readonly proxy100Continue: boolean;
   readonly generateRequestId: boolean;
   readonly preserveExternalRequestId: boolean;
   readonly serverName: string;
-  readonly allowAbsoluteUrl: boolean;
   readonly acceptHttp10: boolean;
   readonly maxRequestHeadersBytes: number;
   readonly forwardClientCertDetails:
@@ -191,37 +185,28 @@ export type HttpFilter =
   | { readonly kind: "router"; readonly name: string }
   | { readonly kind: "noop"; readonly name: string };
 
-export interface DownstreamTls {
+/** What both ends of a TLS configuration say. */
+interface CommonTls {
+  readonly certificateSecrets: readonly string[];
+  readonly validation: Validation;
+  readonly alpnProtocols: readonly string[];
+  readonly minVersion: "TLSv1.2" | "TLSv1.3";
+  readonly maxVersion: "TLSv1.2" | "TLSv1.3";
+  readonly cipherSuites: readonly string[];
+}
+
+export interface DownstreamTls extends CommonTls {
   readonly requireClientCertificate: boolean;
-  readonly certificateSecrets: readonly string[];
-  readonly validation: Validation;
-  readonly alpnProtocols: readonly string[];
-  readonly minVersion: "TLSv1.2" | "TLSv1.3";
-  readonly maxVersion: "TLSv1.2" | "TLSv1.3";
-  readonly cipherSuites: readonly string[];
 }
 
-export interface UpstreamTls {
+export interface UpstreamTls extends CommonTls {
   readonly sni: string;
-  /** Use the request's host as SNI (HttpProtocolOptions auto_sni). */
-  readonly autoSni: boolean;
-  readonly certificateSecrets: readonly string[];
-  readonly validation: Validation;
-  readonly alpnProtocols: readonly string[];
-  readonly minVersion: "TLSv1.2" | "TLSv1.3";
-  readonly maxVersion: "TLSv1.2" | "TLSv1.3";
-  readonly cipherSuites: readonly string[];
 }
 
-/** How to judge the peer's certificate. */
+/** How to judge the peer's certificate; the roots are always those of the workload's own secret. */
 export interface Validation {
-  /** Secret with the roots; null with no inline roots either = the peer is not verified. */
-  readonly rootSecret: string | null;
-  /** PEM given inline, or null. */
-  readonly inlineRoots: string | null;
   /** One must match a SAN of the peer; empty = any. */
   readonly subjectAltNames: readonly StringMatcher[];
-  readonly trustAnyPeer: boolean;
 }
 
 export interface StringMatcher {
@@ -245,14 +230,12 @@ export interface Cluster {
   readonly lbPolicy: LbPolicy;
   readonly leastRequestChoices: number;
   readonly connectTimeoutMs: number;
-  readonly perConnectionBufferLimitBytes: number;
   /** Source address of connections to hosts (127.0.0.6 inbound, the pod IP outbound), or null. */
   readonly sourceAddress: string | null;
   readonly protocol: "HTTP1" | "HTTP2" | "DOWNSTREAM";
   readonly idleTimeoutMs: number;
   /** 0 = no limit. */
   readonly maxRequestsPerConnection: number;
-  readonly maxConcurrentStreams: number;
   readonly maxConnections: number;
   readonly maxPendingRequests: number;
   readonly maxRequests: number;
@@ -342,7 +325,6 @@ export interface VirtualHost {
   readonly name: string;
   readonly domains: readonly string[];
   readonly routes: readonly Route[];
-  readonly includeRequestAttemptCount: boolean;
   readonly retryPolicy: RetryPolicy | null;
   readonly headers: HeaderMutations | null;
 }
@@ -357,7 +339,6 @@ export interface Route {
   readonly action: RouteAction | RedirectAction | DirectResponseAction;
   readonly headers: HeaderMutations | null;
   readonly fault: FaultPolicy | null;
-  readonly cors: CorsPolicy | null;
   /** Replaces the rules of HTTP RBAC filters on this route (typed_per_filter_config), or null. */
   readonly rbac: Rbac | null;
   readonly metadata: Metadata;
@@ -391,29 +372,8 @@ export interface RouteAction {
   readonly autoHostRewrite: boolean;
   /** New path (query kept), or null if unchanged. */
   readonly rewritePath: ((path: string) => string) | null;
-  readonly mirrors: readonly MirrorPolicy[];
-  readonly hashPolicies: readonly HashPolicy[];
   readonly upgrades: readonly string[];
 }
-
-export interface MirrorPolicy {
-  readonly cluster: string;
-  /** Of a million. */
-  readonly perMillion: number;
-  readonly disableShadowHostSuffixAppend: boolean;
-}
-
-export type HashPolicy =
-  | { readonly kind: "header"; readonly name: string; readonly terminal: boolean }
-  | {
-      readonly kind: "cookie";
-      readonly name: string;
-      readonly path: string;
-      readonly ttlMs: number | null;
-      readonly terminal: boolean;
-    }
-  | { readonly kind: "source-ip"; readonly terminal: boolean }
-  | { readonly kind: "query"; readonly name: string; readonly terminal: boolean };
 
 export interface RedirectAction {
   readonly kind: "redirect";
@@ -436,7 +396,6 @@ export interface RetryPolicy {
   readonly backOffBaseMs: number;
   readonly backOffMaxMs: number;
   readonly avoidPreviousHosts: boolean;
-  readonly hostSelectionMaxAttempts: number;
   readonly retriableStatusCodes: readonly number[];
   readonly retriableHeaders: readonly string[];
 }
@@ -448,9 +407,7 @@ export interface RetryOn {
   readonly reset: boolean;
   readonly resetBeforeRequest: boolean;
   readonly connectFailure: boolean;
-  readonly envoyRatelimited: boolean;
   readonly retriable4xx: boolean;
-  readonly refusedStream: boolean;
   readonly retriableStatusCodes: boolean;
   readonly retriableHeaders: boolean;
   /** gRPC status numbers: cancelled 1, deadline-exceeded 4, resource-exhausted 8, internal 13, unavailable 14. */
@@ -472,16 +429,6 @@ export type HeaderMutation =
 
 /** Resolves a %COMMAND(argument)% of a format string; null prints "-" in logs and "" in headers. */
 export type FormatLookup = (command: string, argument: string) => string | null;
-
-export interface CorsPolicy {
-  readonly allowOrigin: readonly StringMatcher[];
-  readonly allowMethods: string;
-  readonly allowHeaders: string;
-  readonly exposeHeaders: string;
-  readonly maxAge: string;
-  readonly allowCredentials: boolean;
-  readonly forwardNotMatchingPreflights: boolean;
-}
 
 export interface Tracing {
   /** Percent 0-100 each, as in Envoy. */

@@ -84,7 +84,7 @@ function holds(clause: Json, part: "permissions" | "principals", input: RbacInpu
     registry: configRegistry(),
     ignoreUnknownFields: true,
   });
-  const rbac = decodeRbac({ rules: wire, shadowRulesStatPrefix: "" }, new Problems());
+  const rbac = decodeRbac({ rules: wire }, new Problems());
   return evaluateRbac(rbac, input).allowed;
 }
 

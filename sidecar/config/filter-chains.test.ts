@@ -18,7 +18,7 @@ function chain(name: string, match: Partial<FilterChain["match"]>): FilterChain 
     tls: null,
     transportSocketConnectTimeoutMs: 0,
     networkFilters: [],
-    terminal: { kind: "tcp", statPrefix: "", clusters: [], idleTimeoutMs: 0, accessLog: [] },
+    terminal: { kind: "tcp", clusters: [], idleTimeoutMs: 0, accessLog: [] },
     hash: name,
   };
 }
@@ -42,7 +42,7 @@ const chains = [
 ];
 
 test.each<[string, Partial<ConnectionFacts>, string | null]>([
-  ["T15: a chain with the port shuts out the catch-all, although its transport fails", {}, null],
+  ["a chain with the port shuts out the catch-all, although its transport fails", {}, null],
   ["the port's own chain", { transportProtocol: "tls" }, "9080 tls"],
   ["another port falls to the catch-all", { destinationPort: 1 }, "catch-all"],
   [

@@ -1,5 +1,8 @@
+import { create } from "@bufbuild/protobuf";
+import { anyPack } from "@bufbuild/protobuf/wkt";
 import { describe, expect, test } from "vitest";
 import { TestClock } from "#lib/clock.ts";
+import { RouteConfigurationSchema } from "#xds/gen/envoy/config/route/v3/route_pb.js";
 import { recorded, recordedAbsent } from "./recorded.ts";
 import { ConfigStore, TYPE_URL } from "./store.ts";
 
@@ -56,5 +59,38 @@ describe.skipIf(recordedAbsent !== false)("warming", () => {
     const bad = good.map((any) => ({ ...any, value: any.value.subarray(0, 40) }));
     expect(store.update({ typeUrl: TYPE_URL.routes, resources: bad }).refused).toHaveLength(1);
     expect(store.current.routeTables.has("9080")).toBe(true);
+  });
+});
+
+test("what is taken without effect is told, with the place", () => {
+  const resource = create(RouteConfigurationSchema, {
+    name: "r",
+    virtualHosts: [
+      {
+        name: "v",
+        domains: ["*"],
+        routes: [
+          {
+            match: { pathSpecifier: { case: "prefix", value: "/" } },
+            action: {
+              case: "route",
+              value: {
+                clusterSpecifier: { case: "cluster", value: "a" },
+                requestMirrorPolicies: [{ cluster: "b" }],
+                hashPolicy: [{ terminal: true }],
+              },
+            },
+          },
+        ],
+      },
+    ],
+  });
+  const resources = [anyPack(RouteConfigurationSchema, resource)];
+  expect(new ConfigStore().update({ typeUrl: TYPE_URL.routes, resources })).toEqual({
+    refused: [],
+    warnings: [
+      "r: virtual_hosts[0].routes[0].route.request_mirror_policies: is ignored",
+      "r: virtual_hosts[0].routes[0].route.hash_policy: is ignored",
+    ],
   });
 });

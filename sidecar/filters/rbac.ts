@@ -25,32 +25,20 @@ export interface RbacRules {
 export interface Rbac {
   /** null = the filter decides nothing. */
   readonly rules: RbacRules | null;
-  /** Dry run: logged and counted, never enforced. */
-  readonly shadowRules: RbacRules | null;
-  readonly shadowStatPrefix: string;
 }
 
 export interface RbacVerdict {
   readonly allowed: boolean;
   /** The policy that matched, or null: an ALLOW set denied because none did. */
   readonly policy: string | null;
-  /** What the shadow rules would have said; null without them. */
-  readonly shadowAllowed: boolean | null;
-  readonly shadowPolicy: string | null;
 }
 
-const ALLOWED: RbacVerdict = { allowed: true, policy: null, shadowAllowed: null, shadowPolicy: null };
+const ALLOWED: RbacVerdict = { allowed: true, policy: null };
 
 export function evaluateRbac(rbac: Rbac, input: RbacInput): RbacVerdict {
-  if (rbac.rules === null && rbac.shadowRules === null) return ALLOWED;
-  const policy = rbac.rules === null ? null : firstMatch(rbac.rules, input);
-  const shadowPolicy = rbac.shadowRules === null ? null : firstMatch(rbac.shadowRules, input);
-  return {
-    allowed: rbac.rules === null || allows(rbac.rules, policy),
-    policy,
-    shadowAllowed: rbac.shadowRules === null ? null : allows(rbac.shadowRules, shadowPolicy),
-    shadowPolicy,
-  };
+  if (rbac.rules === null) return ALLOWED;
+  const policy = firstMatch(rbac.rules, input);
+  return { allowed: allows(rbac.rules, policy), policy };
 }
 
 function allows(rules: RbacRules, policy: string | null): boolean {

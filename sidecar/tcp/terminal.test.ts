@@ -23,7 +23,6 @@ test("an unknown cluster closes the connection with NC", () => {
   const downstream = new PassThrough();
   const config: TcpConfig = {
     kind: "tcp",
-    statPrefix: "t",
     clusters: [weighted("gone", 1)],
     idleTimeoutMs: 0,
     accessLog: [],

@@ -6,7 +6,7 @@ import {
 } from "#xds/gen/envoy/config/cluster/v3/cluster_pb.js";
 import type { ClusterLoadAssignment } from "#xds/gen/envoy/config/endpoint/v3/endpoint_pb.js";
 import { HttpProtocolOptionsSchema } from "#xds/gen/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.js";
-import type { Cluster, LbPolicy, OutlierDetection, UpstreamTls } from "../../snapshot.ts";
+import type { Cluster, LbPolicy, OutlierDetection } from "../../snapshot.ts";
 import { unpack } from "./any.ts";
 import { milliseconds, type Problems } from "./problems.ts";
 import { decodeUpstreamTls } from "./tls.ts";
@@ -45,15 +45,6 @@ export function decodeCluster(wire: Wire, problems: Problems): DecodedCluster {
   const common = options?.commonHttpProtocolOptions ?? wire.commonHttpProtocolOptions;
   const protocol = options?.upstreamProtocolOptions;
   const explicit = protocol?.case === "explicitHttpConfig" ? protocol.value.protocolConfig : undefined;
-  const http2 =
-    explicit?.case === "http2ProtocolOptions"
-      ? explicit.value
-      : protocol?.case === "useDownstreamProtocolConfig"
-        ? protocol.value.http2ProtocolOptions
-        : wire.http2ProtocolOptions;
-  const autoSni = options?.upstreamHttpProtocolOptions?.autoSni === true;
-  const withSni = (tls: UpstreamTls | null): UpstreamTls | null =>
-    tls === null ? null : { ...tls, autoSni: tls.autoSni || autoSni };
   const limits = wire.circuitBreakers?.thresholds.find((t) => t.priority === 0);
   const policy = POLICIES[wire.lbPolicy];
   if (policy === undefined) problems.at("lb_policy").error(`${wire.lbPolicy} is not supported`);
@@ -73,7 +64,6 @@ export function decodeCluster(wire: Wire, problems: Problems): DecodedCluster {
       leastRequestChoices:
         wire.lbConfig.case === "leastRequestLbConfig" ? (wire.lbConfig.value.choiceCount ?? 2) : 2,
       connectTimeoutMs: milliseconds(wire.connectTimeout, 5000),
-      perConnectionBufferLimitBytes: wire.perConnectionBufferLimitBytes ?? 1_048_576,
       sourceAddress: wire.upstreamBindConfig?.sourceAddress?.address || null,
       protocol:
         explicit?.case === "http2ProtocolOptions" ||
@@ -84,7 +74,6 @@ export function decodeCluster(wire: Wire, problems: Problems): DecodedCluster {
             : "HTTP1",
       idleTimeoutMs: milliseconds(common?.idleTimeout, 3_600_000),
       maxRequestsPerConnection: common?.maxRequestsPerConnection ?? wire.maxRequestsPerConnection ?? 0,
-      maxConcurrentStreams: http2?.maxConcurrentStreams ?? 1024,
       maxConnections: limits?.maxConnections ?? 1024,
       maxPendingRequests: limits?.maxPendingRequests ?? 1024,
       maxRequests: limits?.maxRequests ?? 1024,
@@ -94,9 +83,9 @@ export function decodeCluster(wire: Wire, problems: Problems): DecodedCluster {
       transportSocketMatches: wire.transportSocketMatches.map((m, i) => ({
         name: m.name,
         match: strings(m.match ?? {}),
-        tls: withSni(decodeUpstreamTls(m.transportSocket, problems.at("transport_socket_matches").at(i))),
+        tls: decodeUpstreamTls(m.transportSocket, problems.at("transport_socket_matches").at(i)),
       })),
-      transportSocket: withSni(decodeUpstreamTls(wire.transportSocket, problems.at("transport_socket"))),
+      transportSocket: decodeUpstreamTls(wire.transportSocket, problems.at("transport_socket")),
       alpnOverride: istio.alpn_override !== "false",
       istio: {
         services: services(istio.services),

@@ -2,11 +2,10 @@
 import { OpenTelemetryConfigSchema } from "#xds/gen/envoy/config/trace/v3/opentelemetry_pb.js";
 import { HTTPFaultSchema } from "#xds/gen/envoy/extensions/filters/http/fault/v3/fault_pb.js";
 import { RBACSchema } from "#xds/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.js";
-import {
-  HttpConnectionManager_CodecType as Codec,
-  type HttpConnectionManager,
-  type HttpConnectionManager_Tracing,
-  type HttpFilter as WireFilter,
+import type {
+  HttpConnectionManager,
+  HttpConnectionManager_Tracing,
+  HttpFilter as WireFilter,
 } from "#xds/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js";
 import { RouteTable } from "../../route/table.ts";
 import type { HttpConfig, HttpFilter, Tracing } from "../../snapshot.ts";
@@ -36,6 +35,7 @@ const SLASHES = [
 const MAX_HEADERS_KIB = 60;
 
 /** Filters that only observe: without them nothing that should be refused gets through. */
+/** They guard nothing; the work of istio's two is done by sidecar/telemetry on every chain. */
 const OBSERVERS = new Set([
   "istio.metadata_exchange",
   "istio.stats",
@@ -58,8 +58,6 @@ export function decodeHttp(wire: HttpConnectionManager, problems: Problems): Htt
   const details = wire.setCurrentClientCertDetails;
   return {
     kind: "http",
-    statPrefix: wire.statPrefix,
-    codecType: wire.codecType === Codec.HTTP1 ? "HTTP1" : wire.codecType === Codec.HTTP2 ? "HTTP2" : "AUTO",
     routeConfigName: spec.case === "rds" ? spec.value.routeConfigName : null,
     routes:
       spec.case === "routeConfig"
@@ -78,11 +76,9 @@ export function decodeHttp(wire: HttpConnectionManager, problems: Problems): Htt
     pathWithEscapedSlashes: SLASHES[wire.pathWithEscapedSlashesAction] ?? "KEEP_UNCHANGED",
     useRemoteAddress: wire.useRemoteAddress === true,
     xffNumTrustedHops: wire.xffNumTrustedHops,
-    proxy100Continue: wire.proxy100Continue,
     generateRequestId: wire.generateRequestId !== false,
     preserveExternalRequestId: wire.preserveExternalRequestId,
     serverName: wire.serverName || "envoy",
-    allowAbsoluteUrl: wire.httpProtocolOptions?.allowAbsoluteUrl !== false,
     acceptHttp10: wire.httpProtocolOptions?.acceptHttp10 === true,
     maxRequestHeadersBytes: maxHeadersBytes(wire, problems),
     forwardClientCertDetails: FORWARD[wire.forwardClientCertDetails] ?? "SANITIZE",
@@ -138,7 +134,7 @@ function decodeFilter(wire: WireFilter, problems: Problems): HttpFilter[] {
       ];
   }
   if (OBSERVERS.has(name)) {
-    problems.warn(`${name} has no effect in this proxy`);
+    if (!name.startsWith("istio.")) problems.warn(`${name} has no effect in this proxy`);
     return [{ kind: "noop", name }];
   }
   problems.warn(

@@ -29,6 +29,7 @@ import { milliseconds, type Problems } from "./problems.ts";
 import { DENY_ALL, decodeRbac } from "./rbac.ts";
 import { decodeDownstreamTls } from "./tls.ts";
 
+/** They guard nothing; the work of istio's two is done by sidecar/telemetry on every chain. */
 const OBSERVERS = new Set([
   "istio.metadata_exchange",
   "istio.stats",
@@ -75,7 +76,6 @@ export function decodeListener(wire: Wire, problems: Problems): Listener {
     httpInspector: inspector("HttpInspector"),
     listenerFiltersTimeoutMs: milliseconds(wire.listenerFiltersTimeout, 15_000),
     continueOnListenerFiltersTimeout: wire.continueOnListenerFiltersTimeout,
-    perConnectionBufferLimitBytes: wire.perConnectionBufferLimitBytes ?? 1_048_576,
     accessLog: decodeAccessLogs(wire.accessLog, problems.at("access_log")),
     filterChains: chains,
     defaultFilterChain: fallback,
@@ -151,7 +151,7 @@ function decodeChain(wire: WireChain, problems: Problems): FilterChain {
     tls: decodeDownstreamTls(wire.transportSocket, problems.at("transport_socket")),
     transportSocketConnectTimeoutMs: milliseconds(wire.transportSocketConnectTimeout, 0),
     networkFilters,
-    terminal: terminal ?? tcp("", []),
+    terminal: terminal ?? tcp([]),
     hash: digest(toBinary(FilterChainSchema, wire)),
   };
 }
@@ -184,7 +184,7 @@ function decodeFilter(
         : weighted;
     if (clusters.length === 0) problems.error("tcp_proxy names no cluster");
     return {
-      ...tcp(proxy.statPrefix, clusters),
+      ...tcp(clusters),
       idleTimeoutMs: milliseconds(proxy.idleTimeout, 3_600_000),
       accessLog: decodeAccessLogs(proxy.accessLog, problems.at("access_log")),
     };
@@ -192,7 +192,7 @@ function decodeFilter(
   const rbac = unpack(any, RBACSchema, problems);
   if (rbac !== undefined) before.push({ kind: "rbac", name, rbac: decodeRbac(rbac, problems) });
   else if (OBSERVERS.has(name)) {
-    problems.warn(`${name} has no effect in this proxy`);
+    if (!name.startsWith("istio.")) problems.warn(`${name} has no effect in this proxy`);
     before.push({ kind: "noop", name });
   } else {
     problems.warn(
@@ -200,11 +200,11 @@ function decodeFilter(
     );
     before.push({ kind: "rbac", name, rbac: DENY_ALL });
     // Redis ends its chain; the refusal above stands before this empty end.
-    if (name === "envoy.filters.network.redis_proxy") return tcp("redis", []);
+    if (name === "envoy.filters.network.redis_proxy") return tcp([]);
   }
   return null;
 }
 
-function tcp(statPrefix: string, clusters: TcpConfig["clusters"]): TcpConfig {
-  return { kind: "tcp", statPrefix, clusters, idleTimeoutMs: 3_600_000, accessLog: [] };
+function tcp(clusters: TcpConfig["clusters"]): TcpConfig {
+  return { kind: "tcp", clusters, idleTimeoutMs: 3_600_000, accessLog: [] };
 }

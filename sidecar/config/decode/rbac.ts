@@ -16,26 +16,21 @@ const never: RbacPredicate = () => false;
 /** What stands in the place of a filter that this proxy does not know and that may guard something: nobody passes. */
 export const DENY_ALL: Rbac = {
   rules: { action: "ALLOW", policies: [] },
-  shadowRules: null,
-  shadowStatPrefix: "",
 };
 
 export function decodeRbac(
   wire: {
     rules?: WireRules | undefined;
-    shadowRules?: WireRules | undefined;
-    shadowRulesStatPrefix: string;
+    shadowRules?: unknown;
     matcher?: unknown;
   },
   problems: Problems,
 ): Rbac {
   if (wire.matcher !== undefined)
     problems.at("matcher").error("the matcher form of RBAC is not supported; use rules");
+  if (wire.shadowRules !== undefined) problems.at("shadow_rules").warn("is ignored: there is no dry run");
   return {
     rules: wire.rules === undefined ? null : decodeRules(wire.rules, problems.at("rules")),
-    shadowRules:
-      wire.shadowRules === undefined ? null : decodeRules(wire.shadowRules, problems.at("shadow_rules")),
-    shadowStatPrefix: wire.shadowRulesStatPrefix,
   };
 }
 

@@ -15,14 +15,12 @@ import {
   type Route as WireRoute,
 } from "#xds/gen/envoy/config/route/v3/route_components_pb.js";
 import type { RouteConfiguration } from "#xds/gen/envoy/config/route/v3/route_pb.js";
-import { CorsPolicySchema } from "#xds/gen/envoy/extensions/filters/http/cors/v3/cors_pb.js";
 import { HTTPFaultSchema } from "#xds/gen/envoy/extensions/filters/http/fault/v3/fault_pb.js";
 import { RBACPerRouteSchema } from "#xds/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.js";
 import { DomainIndex } from "../../route/domain.ts";
 import { compileFormat } from "../../route/format.ts";
 import { RouteTable, withoutPort } from "../../route/table.ts";
 import type {
-  HashPolicy,
   HeaderMutation,
   HeaderMutations,
   HeadView,
@@ -65,7 +63,6 @@ function decodeHost(wire: WireHost, problems: Problems): VirtualHost {
     routes: wire.routes.map((route, i) =>
       decodeRoute(route, inherited, wire.typedPerFilterConfig, problems.at("routes").at(i)),
     ),
-    includeRequestAttemptCount: wire.includeRequestAttemptCount,
     retryPolicy: inherited,
     headers: decodeHeaders(wire),
   };
@@ -97,39 +94,19 @@ function decodeRoute(
   };
 }
 
-function decodePerFilter(
-  configs: Record<string, Any>,
-  problems: Problems,
-): Pick<Route, "fault" | "cors" | "rbac"> {
+function decodePerFilter(configs: Record<string, Any>, problems: Problems): Pick<Route, "fault" | "rbac"> {
   let fault: Route["fault"] = null;
-  let cors: Route["cors"] = null;
   let rbac: Route["rbac"] = null;
   for (const [name, any] of Object.entries(configs)) {
     const at = problems.at(`["${name}"]`);
     const faultWire = unpack(any, HTTPFaultSchema, at);
-    const corsWire = unpack(any, CorsPolicySchema, at);
     const rbacWire = unpack(any, RBACPerRouteSchema, at);
     if (faultWire !== undefined) fault = decodeFault(faultWire, at);
-    else if (corsWire !== undefined) {
-      cors = {
-        allowOrigin: corsWire.allowOriginStringMatch.map((m, i) =>
-          decodeString(m, at.at("allow_origin_string_match").at(i)),
-        ),
-        allowMethods: corsWire.allowMethods,
-        allowHeaders: corsWire.allowHeaders,
-        exposeHeaders: corsWire.exposeHeaders,
-        maxAge: corsWire.maxAge,
-        allowCredentials: corsWire.allowCredentials === true,
-        forwardNotMatchingPreflights: corsWire.forwardNotMatchingPreflights !== false,
-      };
-    } else if (rbacWire !== undefined) {
-      rbac =
-        rbacWire.rbac === undefined
-          ? { rules: null, shadowRules: null, shadowStatPrefix: "" }
-          : decodeRbac(rbacWire.rbac, at);
+    else if (rbacWire !== undefined) {
+      rbac = rbacWire.rbac === undefined ? { rules: null } : decodeRbac(rbacWire.rbac, at);
     } else at.warn(`per-route configuration of type ${typeOf(any)} has no effect here`);
   }
-  return { fault, cors, rbac };
+  return { fault, rbac };
 }
 
 type Test = (head: HeadView, path: string, query: string) => boolean;
@@ -282,6 +259,8 @@ function decodeForward(
   if (clusterHeader === null && totalWeight === 0) problems.error("the weights of the clusters add up to 0");
   const host = wire.hostRewriteSpecifier;
   const max = wire.maxStreamDuration;
+  if (wire.requestMirrorPolicies.length > 0) problems.at("request_mirror_policies").warn("is ignored");
+  if (wire.hashPolicy.length > 0) problems.at("hash_policy").warn("is ignored");
   return {
     kind: "route",
     clusters,
@@ -301,31 +280,6 @@ function decodeForward(
     hostRewrite: host.case === "hostRewriteLiteral" ? host.value : null,
     autoHostRewrite: host.case === "autoHostRewrite" && host.value?.value === true,
     rewritePath: decodeRewrite(wire.prefixRewrite, wire.regexRewrite, prefix, problems),
-    mirrors: wire.requestMirrorPolicies.map((m) => ({
-      cluster: m.cluster,
-      perMillion: perMillion(m.runtimeFraction?.defaultValue, 1_000_000),
-      disableShadowHostSuffixAppend: m.disableShadowHostSuffixAppend,
-    })),
-    hashPolicies: wire.hashPolicy.flatMap((h): HashPolicy[] => {
-      const policy = h.policySpecifier;
-      const { terminal } = h;
-      if (policy.case === "header")
-        return [{ kind: "header", name: policy.value.headerName.toLowerCase(), terminal }];
-      if (policy.case === "cookie")
-        return [
-          {
-            kind: "cookie",
-            name: policy.value.name,
-            path: policy.value.path,
-            ttlMs: policy.value.ttl === undefined ? null : milliseconds(policy.value.ttl, 0),
-            terminal,
-          },
-        ];
-      if (policy.case === "connectionProperties") return [{ kind: "source-ip", terminal }];
-      if (policy.case === "queryParameter") return [{ kind: "query", name: policy.value.name, terminal }];
-      problems.at("hash_policy").warn(`${policy.case} is ignored`);
-      return [];
-    }),
     upgrades: wire.upgradeConfigs.filter((u) => u.enabled !== false).map((u) => u.upgradeType.toLowerCase()),
   };
 }
@@ -418,9 +372,7 @@ function decodeRetry(wire: WireRetry, problems: Problems): RetryPolicy {
       reset: tokens.has("reset"),
       resetBeforeRequest: tokens.has("reset-before-request"),
       connectFailure: tokens.has("connect-failure"),
-      envoyRatelimited: tokens.has("envoy-ratelimited"),
       retriable4xx: tokens.has("retriable-4xx"),
-      refusedStream: tokens.has("refused-stream"),
       retriableStatusCodes: tokens.has("retriable-status-codes"),
       retriableHeaders: tokens.has("retriable-headers"),
       grpcStatus: grpc.filter(([name]) => tokens.has(name)).map(([, status]) => status),
@@ -430,7 +382,6 @@ function decodeRetry(wire: WireRetry, problems: Problems): RetryPolicy {
     backOffBaseMs: base,
     backOffMaxMs: milliseconds(wire.retryBackOff?.maxInterval, base * 10),
     avoidPreviousHosts: wire.retryHostPredicate.some((p) => p.name.includes("previous_hosts")),
-    hostSelectionMaxAttempts: Number(wire.hostSelectionRetryMaxAttempts) || 1,
     retriableStatusCodes: codes,
     retriableHeaders: wire.retriableHeaders.map((h) => h.name.toLowerCase()),
   };

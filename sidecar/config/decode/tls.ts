@@ -1,10 +1,7 @@
+import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import { anyUnpack } from "@bufbuild/protobuf/wkt";
 import type { TransportSocket } from "#xds/gen/envoy/config/core/v3/base_pb.js";
-import {
-  type CertificateValidationContext,
-  CertificateValidationContext_TrustChainVerification,
-  TlsParameters_TlsProtocol,
-} from "#xds/gen/envoy/extensions/transport_sockets/tls/v3/common_pb.js";
+import { TlsParameters_TlsProtocol } from "#xds/gen/envoy/extensions/transport_sockets/tls/v3/common_pb.js";
 import {
   type CommonTlsContext,
   DownstreamTlsContextSchema,
@@ -16,25 +13,12 @@ import { decodeString } from "./string.ts";
 
 const RAW = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer";
 
-function typeName(socket: TransportSocket): string {
-  return socket.configType.case === "typedConfig"
-    ? (socket.configType.value.typeUrl.split("/").at(-1) ?? "")
-    : "";
-}
-
 export function decodeDownstreamTls(
   socket: TransportSocket | undefined,
   problems: Problems,
 ): DownstreamTls | null {
-  if (socket === undefined || typeName(socket) === RAW) return null;
-  const wire =
-    socket.configType.case === "typedConfig"
-      ? anyUnpack(socket.configType.value, DownstreamTlsContextSchema)
-      : undefined;
-  if (wire === undefined) {
-    problems.error(`transport socket ${socket.name} (${typeName(socket)}) is not supported`);
-    return null;
-  }
+  const wire = unpackSocket(socket, DownstreamTlsContextSchema, problems);
+  if (wire === null) return null;
   return {
     ...decodeCommon(wire.commonTlsContext, problems.at("common_tls_context")),
     requireClientCertificate: wire.requireClientCertificate === true,
@@ -45,20 +29,24 @@ export function decodeUpstreamTls(
   socket: TransportSocket | undefined,
   problems: Problems,
 ): UpstreamTls | null {
-  if (socket === undefined || typeName(socket) === RAW) return null;
-  const wire =
-    socket.configType.case === "typedConfig"
-      ? anyUnpack(socket.configType.value, UpstreamTlsContextSchema)
-      : undefined;
-  if (wire === undefined) {
-    problems.error(`transport socket ${socket.name} (${typeName(socket)}) is not supported`);
-    return null;
-  }
-  return {
-    ...decodeCommon(wire.commonTlsContext, problems.at("common_tls_context")),
-    sni: wire.sni,
-    autoSni: wire.autoHostSni,
-  };
+  const wire = unpackSocket(socket, UpstreamTlsContextSchema, problems);
+  if (wire === null) return null;
+  return { ...decodeCommon(wire.commonTlsContext, problems.at("common_tls_context")), sni: wire.sni };
+}
+
+/** null = plain bytes, or an error was told. */
+function unpackSocket<T extends DescMessage>(
+  socket: TransportSocket | undefined,
+  schema: T,
+  problems: Problems,
+): MessageShape<T> | null {
+  if (socket === undefined) return null;
+  const any = socket.configType.case === "typedConfig" ? socket.configType.value : undefined;
+  const type = any?.typeUrl.split("/").at(-1) ?? "";
+  if (type === RAW) return null;
+  const wire = any === undefined ? undefined : anyUnpack(any, schema);
+  if (wire === undefined) problems.error(`transport socket ${socket.name} (${type}) is not supported`);
+  return wire ?? null;
 }
 
 function decodeCommon(wire: CommonTlsContext | undefined, problems: Problems) {
@@ -84,50 +72,19 @@ function decodeCommon(wire: CommonTlsContext | undefined, problems: Problems) {
 
 function decodeValidation(wire: CommonTlsContext | undefined, problems: Problems): Validation {
   const type = wire?.validationContextType;
-  switch (type?.case) {
-    case "combinedValidationContext":
-      return fromContext(
-        type.value.defaultValidationContext,
-        type.value.validationContextSdsSecretConfig?.name ?? null,
-        problems,
-      );
-    case "validationContextSdsSecretConfig":
-      return fromContext(undefined, type.value.name, problems);
-    case "validationContext":
-      return fromContext(type.value, null, problems);
-    default:
-      return fromContext(undefined, null, problems);
-  }
-}
-
-function fromContext(
-  wire: CertificateValidationContext | undefined,
-  rootSecret: string | null,
-  problems: Problems,
-): Validation {
-  if ((wire?.verifyCertificateHash.length ?? 0) + (wire?.verifyCertificateSpki.length ?? 0) > 0) {
+  const context =
+    type?.case === "combinedValidationContext"
+      ? type.value.defaultValidationContext
+      : type?.case === "validationContext"
+        ? type.value
+        : undefined;
+  if ((context?.verifyCertificateHash.length ?? 0) + (context?.verifyCertificateSpki.length ?? 0) > 0)
     problems.error("verify_certificate_hash and verify_certificate_spki are not supported");
-  }
-  const typed = wire?.matchTypedSubjectAltNames.map((m) => m.matcher) ?? [];
-  const names = [...(wire?.matchSubjectAltNames ?? []), ...typed];
-  const inline = wire?.trustedCa?.specifier;
-  const bytes =
-    inline?.case === "inlineString"
-      ? inline.value
-      : inline?.case === "inlineBytes"
-        ? new TextDecoder().decode(inline.value)
-        : null;
+  if (context?.trustedCa !== undefined || context?.systemRootCerts !== undefined)
+    problems.warn("other roots than the mesh's are ignored: a peer without an SVID of the mesh is refused");
+  const typed = context?.matchTypedSubjectAltNames.map((m) => m.matcher) ?? [];
+  const names = [...(context?.matchSubjectAltNames ?? []), ...typed];
   return {
-    rootSecret:
-      rootSecret ??
-      (inline?.case === "filename"
-        ? `file-root:${inline.value}`
-        : wire?.systemRootCerts !== undefined
-          ? "file-root:system"
-          : null),
-    inlineRoots: bytes,
     subjectAltNames: names.map((n, i) => decodeString(n, problems.at("match_subject_alt_names").at(i))),
-    trustAnyPeer:
-      wire?.trustChainVerification === CertificateValidationContext_TrustChainVerification.ACCEPT_UNTRUSTED,
   };
 }

@@ -17,7 +17,7 @@ import { TcpProxySchema } from "#xds/gen/envoy/extensions/filters/network/tcp_pr
 import { rbacFilters } from "./authorization.ts";
 import { clusterName, type WriteContext } from "./context.ts";
 import { accessLog, httpManager, refusalLog } from "./http-manager.ts";
-import { extension, type Json, type Resource, resource, socketAddress } from "./resource.ts";
+import { duration, extension, type Json, type Resource, resource, socketAddress } from "./resource.ts";
 import { gatewayTableName } from "./routes.ts";
 import { gatewayTls, inboundTls } from "./tls.ts";
 import { spanIdentity } from "./tracing.ts";
@@ -83,17 +83,41 @@ function tcp(cluster: string, context: WriteContext): Json {
   });
 }
 
-function tcpTo(destinations: readonly WeightedClusterIr[], context: WriteContext): Json {
+/** Several destinations are one filter, so the first one's idle timeout is that of all. */
+function tcpTo(destinations: readonly WeightedClusterIr[], ir: WorkloadIr, context: WriteContext): Json {
   const first = destinations[0];
   if (first === undefined) return tcp("BlackHoleCluster", context);
-  if (destinations.length === 1) return tcp(clusterName(first.cluster), context);
+  const name = clusterName(first.cluster);
+  const idleMs = tcpIdleTimeouts(ir).get(name);
   return extension("envoy.filters.network.tcp_proxy", TcpProxySchema, {
-    stat_prefix: clusterName(first.cluster),
-    weighted_clusters: {
-      clusters: destinations.map((d) => ({ name: clusterName(d.cluster), weight: d.weight })),
-    },
+    stat_prefix: name,
+    ...(destinations.length === 1
+      ? { cluster: name }
+      : {
+          weighted_clusters: {
+            clusters: destinations.map((d) => ({ name: clusterName(d.cluster), weight: d.weight })),
+          },
+        }),
+    ...(idleMs === undefined ? {} : { idle_timeout: duration(idleMs) }),
     access_log: accessLog(context),
   });
+}
+
+const idleTimeouts = new WeakMap<WorkloadIr, ReadonlyMap<string, number>>();
+
+/** By cluster name, of those that a DestinationRule gives one; read once per IR, not once per service. */
+function tcpIdleTimeouts(ir: WorkloadIr): ReadonlyMap<string, number> {
+  let known = idleTimeouts.get(ir);
+  if (known === undefined) {
+    const found = new Map<string, number>();
+    for (const cluster of ir.clusters) {
+      const ms = cluster.pool?.tcpIdleTimeoutMs ?? null;
+      if (ms !== null) found.set(clusterName(cluster), ms);
+    }
+    known = found;
+    idleTimeouts.set(ir, known);
+  }
+  return known;
 }
 
 function httpOut(context: WriteContext, ir: WorkloadIr, stat: string, table: string, absolute = false): Json {
@@ -190,7 +214,7 @@ function anyAddressListener(
   const other = services.find((s) => s.protocol !== "tls");
   if (secure.length === 0) return { ...tcpService(other!, "0.0.0.0", ir, context), bind_to_port: false };
   const names = new Set<string>();
-  const chains = secure.flatMap((s) => sniChains(s, names, context));
+  const chains = secure.flatMap((s) => sniChains(s, names, ir, context));
   return {
     name: `0.0.0.0_${port}`,
     address: socketAddress("0.0.0.0", port),
@@ -202,24 +226,24 @@ function anyAddressListener(
     default_filter_chain:
       other === undefined
         ? { name: "PassthroughFilterChain", filters: [tcp(anyAddress(ir), context)] }
-        : { filters: [tcpTo(other.destinations, context)] },
+        : { filters: [tcpTo(other.destinations, ir, context)] },
   };
 }
 
 /** A name may stand in one chain only (Envoy): the first one has it. */
-function sniChains(s: TcpServiceIr, taken: Set<string>, context: WriteContext): Json[] {
+function sniChains(s: TcpServiceIr, taken: Set<string>, ir: WorkloadIr, context: WriteContext): Json[] {
   const routes = [...s.tlsRoutes, { sniHosts: s.sniHosts, destinations: s.destinations }];
   return routes.flatMap(({ sniHosts, destinations }): Json[] => {
     const names = sniHosts.filter((h) => !taken.has(h));
     for (const h of names) taken.add(h);
     if (names.length === 0) return [];
-    return [{ filter_chain_match: { server_names: names }, filters: [tcpTo(destinations, context)] }];
+    return [{ filter_chain_match: { server_names: names }, filters: [tcpTo(destinations, ir, context)] }];
   });
 }
 
 function tcpService(s: TcpServiceIr, address: string, ir: WorkloadIr, context: WriteContext): Json {
   const name = `${address}_${s.port}`;
-  const own: Json = { filters: [tcpTo(s.destinations, context)] };
+  const own: Json = { filters: [tcpTo(s.destinations, ir, context)] };
   const base: Json = { name, address: socketAddress(address, s.port), traffic_direction: "OUTBOUND" };
   if (s.http !== null) {
     return {
@@ -241,7 +265,7 @@ function tcpService(s: TcpServiceIr, address: string, ir: WorkloadIr, context: W
       ...base,
       listener_filters: [tlsInspector],
       listener_filters_timeout: "0s",
-      filter_chains: sniChains({ ...s, sniHosts: [] }, new Set(), context),
+      filter_chains: sniChains({ ...s, sniHosts: [] }, new Set(), ir, context),
       default_filter_chain: own,
     };
   }

@@ -172,3 +172,19 @@ test("no orphans, and every file shows something", () => {
       name,
     ).toBe(true);
 });
+
+test("a TCP idle timeout that changes reaches listeners of services that do not", () => {
+  const given = parse(readCase(folder, "tcp-and-sni", ".ir.yaml")) as JsonObject;
+  const ir = { ...EMPTY, ...(complete(given, "") as object) } as WorkloadIr;
+  const context = { flavour: "weft", accessLog: false, traceSampling: null, otlpPath: null } as const;
+  const listeners = (of: WorkloadIr) =>
+    write(of, { ...context, trustDomain: "td" })
+      .filter((r) => shortType(r.typeUrl) === "Listener")
+      .map((r) => [r.name, r.version] as const);
+  const before = new Map(listeners(ir));
+  const after = listeners({ ...ir, clusters: ir.clusters.map((c) => ({ ...c, pool: null })) });
+  expect(after.filter(([name, version]) => before.get(name) !== version).map(([name]) => name)).toEqual([
+    "10.96.0.9_3306",
+    "0.0.0.0_443",
+  ]);
+});

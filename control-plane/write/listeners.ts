@@ -103,21 +103,28 @@ function tcpTo(destinations: readonly WeightedClusterIr[], ir: WorkloadIr, conte
   });
 }
 
-const idleTimeouts = new WeakMap<WorkloadIr, ReadonlyMap<string, number>>();
+const idleTimeouts = new Memo<ReadonlyMap<string, number>>();
 
 /** By cluster name, of those that a DestinationRule gives one; read once per IR, not once per service. */
 function tcpIdleTimeouts(ir: WorkloadIr): ReadonlyMap<string, number> {
-  let known = idleTimeouts.get(ir);
-  if (known === undefined) {
+  return idleTimeouts.get(ir, "", () => {
     const found = new Map<string, number>();
     for (const cluster of ir.clusters) {
       const ms = cluster.pool?.tcpIdleTimeoutMs ?? null;
       if (ms !== null) found.set(clusterName(cluster), ms);
     }
-    known = found;
-    idleTimeouts.set(ir, known);
-  }
-  return known;
+    return found;
+  });
+}
+
+/** What of the timeouts goes into the listeners of these services: they come from the clusters, not from the services. */
+function idleKey(services: readonly TcpServiceIr[], ir: WorkloadIr): string {
+  const idle = tcpIdleTimeouts(ir);
+  if (idle.size === 0) return "";
+  return services
+    .flatMap((s) => [s, ...s.tlsRoutes])
+    .map(({ destinations: [first] }) => (first === undefined ? "" : idle.get(clusterName(first.cluster))))
+    .join(":");
 }
 
 function httpOut(context: WriteContext, ir: WorkloadIr, stat: string, table: string, absolute = false): Json {
@@ -179,7 +186,7 @@ function serviceListeners(ir: WorkloadIr, context: WriteContext): Resource[] {
         context.accessLog,
       ];
       listeners.push(
-        ofService.get(s, [...key, s.http === null ? "" : app].join(), () =>
+        ofService.get(s, [...key, s.http === null ? "" : app, idleKey([s], ir)].join(), () =>
           listenerResource({
             ...tcpService(s, address, ir, context),
             ...(bound ? {} : { bind_to_port: false }),
@@ -193,7 +200,7 @@ function serviceListeners(ir: WorkloadIr, context: WriteContext): Resource[] {
   for (const [port, services] of byPort) {
     // HTTP and something else on one port of every address: HTTP keeps it.
     if (taken.has(port)) continue;
-    const key = [app, mode, context.flavour, services.length].join();
+    const key = [app, mode, context.flavour, services.length, idleKey(services, ir)].join();
     listeners.push(
       ofService.get(services[0]!, `*${key}${services.map((s) => s.host).join()}`, () =>
         listenerResource(anyAddressListener(port, services, ir, context)),

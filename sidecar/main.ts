@@ -116,9 +116,10 @@ const state = new DeltaClientState(self, ({ type, upserts, removed }) => {
   stats.update(type, rejections.length > 0);
   for (const { name, message } of rejections) log.warn("resource refused", { type, name, reason: message });
   // A foreign control plane may have the same to be told of each of its clusters.
-  for (const reason of warnings.slice(0, MOST_WARNINGS)) log.warn("without effect here", { type, reason });
+  for (const reason of warnings.slice(0, MOST_WARNINGS))
+    log.warn("not carried out as written", { type, reason });
   if (warnings.length > MOST_WARNINGS)
-    log.warn("without effect here, too", { type, count: warnings.length - MOST_WARNINGS });
+    log.warn("not carried out as written, too", { type, count: warnings.length - MOST_WARNINGS });
   return rejections;
 });
 state.subscribe(TYPE_URL.cluster, "*");

@@ -77,7 +77,7 @@ test("status shows acknowledged, stale and refused, and what is wrong with polic
         {
           nodeId: "sidecar~10.244.0.5~reviews-v1-0.default~default.svc.cluster.local",
           connected: true,
-          types: { [url]: { sent: "a", acked: "a", nack: null } },
+          types: { [url]: { sent: "a", acked: "a", nack: null, upToDate: true } },
         },
         {
           nodeId: "router~10.244.0.2~gw.default~x",

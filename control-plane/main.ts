@@ -38,6 +38,7 @@ async function main(): Promise<void> {
     },
     {
       platform: config.platform,
+      renamed: appliedDir(config.stateDir),
       named: config.paths,
       lastGood: new LastGood(join(config.stateDir, "last-good"), (message) => log.warn(message)),
     },

@@ -96,7 +96,9 @@ export class ControlPlane {
       return (
         proxy["connected"] === true &&
         types.length > 0 &&
-        types.every((t) => t["nonceAcked"] === t["nonceSent"] && t["nack"] === undefined)
+        types.every(
+          (t) => t["upToDate"] === true && t["nonceAcked"] === t["nonceSent"] && t["nack"] === undefined,
+        )
       );
     });
     return new Set(settled.map((proxy) => String(proxy["nodeId"]).split("~")[1] ?? ""));

@@ -12,7 +12,7 @@ type TypeStatus = Proxy["types"][string];
 function synced(type: TypeStatus | undefined): string {
   if (type === undefined) return "NOT SENT";
   if (type.nack) return "NACK";
-  return type.acked === type.sent ? "SYNCED" : "STALE";
+  return type.acked === type.sent && type.upToDate ? "SYNCED" : "STALE";
 }
 
 const COLUMNS = [

@@ -27,7 +27,10 @@ export function watchObjects(
 ): PlatformObjects {
   for (const path of paths)
     if (yamlFiles(path, cwd).length === 0) throw new UserError(`${path}: no YAML or JSON file in it`);
-  const source = watchFiles([...paths.map((path) => resolve(cwd, path)), appliedDir(stateDir)], changed);
+  const applied = appliedDir(stateDir);
+  const source = watchFiles([...paths.map((path) => resolve(cwd, path)), applied], changed, {
+    renamed: applied,
+  });
   const objects: PlatformObjects = {
     read: () => overlay(source.objects(), stateDir, null).map(toPlatformObject),
     errors: () => source.issues().filter(isError).map(sayIssue),
@@ -40,7 +43,7 @@ export function watchObjects(
     applied: () =>
       source
         .objects()
-        .filter(({ source: { file } }) => file.startsWith(appliedDir(stateDir) + sep))
+        .filter(({ source: { file } }) => file.startsWith(applied + sep))
         .map(({ source: { kind }, namespace, name }) => [kind, namespace && `${namespace}/`, name])
         .map(([kind, prefix, name]) => `${kind} ${prefix}${name}`),
     close: () => source.close(),

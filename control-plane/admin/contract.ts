@@ -7,7 +7,16 @@ export interface StatusAnswer {
     readonly nodeId: string;
     readonly connected: boolean;
     readonly types: Readonly<
-      Record<string, { readonly sent: string; readonly acked: string; readonly nack?: string | null }>
+      Record<
+        string,
+        {
+          readonly sent: string;
+          readonly acked: string;
+          readonly nack?: string | null;
+          /** false: more is to come, which waits for what goes first. */
+          readonly upToDate: boolean;
+        }
+      >
     >;
   }[];
 }

@@ -48,6 +48,17 @@ test("a file that is being written in place keeps its last good objects until it
   expect(names()).toEqual([]);
 });
 
+test("what is renamed into place is read at once, though its inode is the former one's", () => {
+  const file = join(dir, "a.yaml");
+  writeFileSync(file, account("one"));
+  let now = 0;
+  source = watchFiles([file], () => {}, { now: () => now, renamed: dir });
+  writeFileSync(file, account("two"));
+  now = statSync(file).mtimeMs + 1;
+  source.reload();
+  expect(names()).toEqual(["two"]);
+});
+
 test("a folder is read once, by whatever links; what begins with a dot is not policy", () => {
   mkdirSync(join(dir, "..2026")); // as a ConfigMap is mounted
   writeFileSync(join(dir, "..2026/a.yaml"), account("one"));

@@ -1,5 +1,5 @@
 import { type FSWatcher, readFileSync, statSync, watch } from "node:fs";
-import { basename, dirname, extname } from "node:path";
+import { basename, dirname, extname, sep } from "node:path";
 import {
   FileLoader,
   type Issue,
@@ -24,6 +24,8 @@ export interface FileSourceOptions {
   readonly now?: () => number;
   /** A file that the platform writes: a List in JSON, of any size. */
   readonly platform?: string | null;
+  /** A folder whose files are only ever renamed into place, as the platform's is. */
+  readonly renamed?: string;
   /** Paths that the user named: one that is not there is worth a word. */
   readonly named?: readonly string[];
   /** Where good versions survive a restart. */
@@ -43,6 +45,9 @@ export function watchFiles(
 ): FileSource {
   const now = options.now ?? Date.now;
   const platform = options.platform ?? null;
+  // A file that is always whole is read at once: the inode that one rename frees is soon that of another.
+  const isWhole = (file: string): boolean =>
+    file === platform || (options.renamed !== undefined && file.startsWith(options.renamed + sep));
   const good = new Map<string, readonly Loaded[]>();
   const issues = new Map<string, readonly Issue[]>();
   const stamps = new Map<string, string>();
@@ -92,7 +97,7 @@ export function watchFiles(
         // A pipe would be waited for, a device never ends.
         if (!s.isFile()) throw new Error("it is not a regular file");
         // The same inode is being written in place, maybe still empty; a file renamed into place is whole.
-        if (before?.endsWith(`:${s.ino}`) && now() - Number(s.mtimeMs) < SETTLE_MS) {
+        if (!isWhole(file) && before?.endsWith(`:${s.ino}`) && now() - Number(s.mtimeMs) < SETTLE_MS) {
           again = true;
           continue;
         }

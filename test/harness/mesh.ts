@@ -321,7 +321,9 @@ export class Mesh {
         );
         return (
           proxies.length >= pods.length && // one that has just begun has not heard of all
-          proxies.every((p) => p.connected && Object.values(p.types).every((t) => t.acked === t.sent))
+          proxies.every(
+            (p) => p.connected && Object.values(p.types).every((t) => t.upToDate && t.acked === t.sent),
+          )
         );
       },
       { timeout: 40_000, interval: 10 }, // Envoy waits up to 30 s before it connects again

@@ -178,7 +178,10 @@ export class DeltaStream {
 
   status(): Record<string, TypeStatus> {
     return Object.fromEntries(
-      inPushOrder(this.#watches.keys()).map((t) => [t, (this.#watches.get(t) as Watch).status()]),
+      inPushOrder(this.#watches.keys()).map((t) => [
+        t,
+        (this.#watches.get(t) as Watch).status(this.#set?.get(t)),
+      ]),
     );
   }
 }

@@ -23,6 +23,8 @@ export interface TypeStatus {
   /** Text of the last NACK; gone with the next ACK. */
   readonly nack?: string;
   readonly resources: number;
+  /** false: there is more for the client, which has to wait for what comes first, or for a peer that does not read. */
+  readonly upToDate: boolean;
 }
 
 /** One type on one stream, of either protocol variant. */
@@ -89,7 +91,8 @@ export class Watch {
     this.ackedVersion = this.version;
     return { kind: "ack", type, nonce };
   }
-  status(): TypeStatus {
+  /** @param resources what the client is to have of this type */
+  status(resources: ReadonlyMap<string, PackedResource> | undefined): TypeStatus {
     return {
       sent: this.version,
       acked: this.ackedVersion,
@@ -97,6 +100,7 @@ export class Watch {
       nonceAcked: this.ackedNonce,
       ...(this.nack === undefined ? {} : { nack: this.nack }),
       resources: this.sent.size,
+      upToDate: this.isUpToDate(resources),
     };
   }
 }

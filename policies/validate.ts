@@ -123,12 +123,39 @@ export function validate(world: World): Issue[] {
     const host = fullHost(r.spec.host, r.namespace, world);
     if (!host.includes("*") && !findService(world, host))
       say("warning", "unknown-host", r, ["spec", "host"], `no service has the host ${host}`);
+    const policies = [
+      { path: ["spec", "trafficPolicy"], policy: r.spec.trafficPolicy },
+      ...(r.spec.subsets ?? []).map((s, i) => ({
+        path: ["spec", "subsets", i, "trafficPolicy"],
+        policy: s.trafficPolicy,
+      })),
+    ];
+    for (const { path, policy } of policies)
+      if (
+        policy?.outlierDetection !== undefined ||
+        policy?.portLevelSettings?.some((s) => s.outlierDetection !== undefined)
+      )
+        say(
+          "warning",
+          "not-carried-out",
+          r,
+          [...path, "outlierDetection"],
+          "Weft's sidecars eject no host yet; a stock Envoy does",
+        );
   }
   const policies = [
     ...objectsOf(world, "security.istio.io/AuthorizationPolicy"),
     ...objectsOf(world, "security.istio.io/PeerAuthentication"),
   ];
   for (const p of policies) {
+    if (p.annotations["istio.io/dry-run"] === "true")
+      say(
+        "warning",
+        "not-carried-out",
+        p,
+        ["metadata", "annotations", "istio.io/dry-run"],
+        "Weft's sidecars have no dry run yet: the policy does nothing there; a stock Envoy counts what it would do",
+      );
     const labels = p.spec.selector?.matchLabels;
     const reach = world.workloads.filter(
       (w) => p.namespace === world.mesh.rootNamespace || w.namespace === p.namespace,

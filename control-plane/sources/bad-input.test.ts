@@ -309,6 +309,12 @@ const WHOLE_WORLD: readonly (readonly [string, string, "errors" | "warnings", Re
     /AuthorizationPolicy default\/a: spec\.selector: the selector takes no workload/,
   ],
   [
+    "what our sidecars do not carry out",
+    "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: d}\nspec: {host: shop, subsets: [{name: v1, labels: {version: v1}, trafficPolicy: {outlierDetection: {consecutive5xxErrors: 1}}}]}\n",
+    "warnings",
+    /DestinationRule default\/d: spec\.subsets\[0\]\.trafficPolicy\.outlierDetection: Weft's sidecars eject no host yet/,
+  ],
+  [
     "a kind that is not for the mesh",
     "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n",
     "warnings",

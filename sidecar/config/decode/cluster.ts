@@ -47,6 +47,8 @@ export function decodeCluster(wire: Wire, problems: Problems): DecodedCluster {
   const explicit = protocol?.case === "explicitHttpConfig" ? protocol.value.protocolConfig : undefined;
   const limits = wire.circuitBreakers?.thresholds.find((t) => t.priority === 0);
   const policy = POLICIES[wire.lbPolicy];
+  if (wire.outlierDetection !== undefined)
+    problems.at("outlier_detection").warn("is ignored: no host is ejected");
   if (policy === undefined) problems.at("lb_policy").error(`${wire.lbPolicy} is not supported`);
   const istio = wire.metadata?.filterMetadata.istio ?? {};
   const keepalive = wire.upstreamConnectionOptions?.tcpKeepalive;

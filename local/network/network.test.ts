@@ -142,6 +142,17 @@ function namespaces(state: string): string[] {
   return [...new Set(links)].filter((link) => link !== readlinkSync("/proc/self/ns/net"));
 }
 
+/** A process may have ended since it was listed. */
+function holderOf(pids: readonly number[]): number | undefined {
+  return pids.find((pid) => {
+    try {
+      return readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("holder.ts");
+    } catch {
+      return false;
+    }
+  });
+}
+
 describe.skipIf(missing !== "")(`transparent mode${missing === "" ? "" : ` (skipped: ${missing})`}`, () => {
   test("meshes side by side, with the same addresses and in both modes, do not disturb each other", async () => {
     const ports = [await freePort(), await freePort(), await freePort()] as const;
@@ -194,7 +205,7 @@ describe.skipIf(missing !== "")(`transparent mode${missing === "" ? "" : ` (skip
     const port = await freePort();
     const child = await startElsewhere("mesh", port);
     const old = meshProcesses(join(dir, "mesh"));
-    const [holder] = old.filter((pid) => readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("holder.ts"));
+    const holder = holderOf(old);
     process.kill(holder!, "SIGKILL");
     child.kill("SIGKILL");
     await once(child, "exit");
@@ -215,14 +226,7 @@ describe.skipIf(missing !== "")(`transparent mode${missing === "" ? "" : ` (skip
 
   test("the holder that is killed is noticed, and said", async () => {
     const platform = await start("mesh", await freePort());
-    const pids = meshProcesses(join(dir, "mesh"));
-    const [holder] = pids.filter((pid) => {
-      try {
-        return readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("holder.ts");
-      } catch {
-        return false; // it has ended since
-      }
-    });
+    const holder = holderOf(meshProcesses(join(dir, "mesh")));
     process.kill(holder!, "SIGKILL");
     expect(await platform.lost).toBe("the process that holds the mesh's network ended (SIGKILL)");
   });

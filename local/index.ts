@@ -1,3 +1,4 @@
+export type { PlatformStatus } from "./contract.ts";
 export { PlatformError, type PlatformObject } from "./object.ts";
-export { type Platform, type PlatformOptions, type PlatformStatus, startPlatform } from "./platform.ts";
+export { type Platform, type PlatformOptions, startPlatform } from "./platform.ts";
 export { stopRunning } from "./supervisor.ts";

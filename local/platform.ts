@@ -1,11 +1,14 @@
 import { mkdirSync, rmSync } from "node:fs";
+import type { Server } from "node:http";
 import { dirname, join, resolve as resolvePath } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { type Clock, systemClock } from "#lib/clock.ts";
 import { createLogger } from "#lib/log.ts";
 import { Addresses } from "./addresses.ts";
+import type { PlatformStatus, WorkloadStatus } from "./contract.ts";
 import { ControlPlane } from "./control-plane.ts";
+import { OperationError, type Operations, serveControl } from "./control-socket.ts";
 import { HostPorts } from "./host-ports.ts";
 import { type Chosen, chooseMode, type Mode } from "./mode.ts";
 import { MeshView } from "./network/mesh-view.ts";
@@ -39,33 +42,6 @@ export interface PlatformOptions {
   readonly drainMs?: number;
   readonly clock?: Clock;
   readonly onChange?: () => void;
-}
-
-export interface PodStatus {
-  readonly name: string;
-  readonly namespace: string;
-  readonly workload: string;
-  readonly podIp: string;
-  readonly ready: boolean;
-  readonly admin: string;
-  readonly containers: readonly {
-    name: string;
-    state: string;
-    pid?: number;
-    restarts: number;
-    lastExit?: string;
-  }[];
-}
-
-export interface PlatformStatus {
-  readonly mode: Mode;
-  readonly reason: string;
-  readonly ready: boolean;
-  readonly pid: number;
-  readonly stateDir: string;
-  readonly admin: string;
-  readonly hostPorts: readonly { port: number; service: string }[];
-  readonly pods: readonly PodStatus[];
 }
 
 const ACKNOWLEDGED_TIMEOUT_MS = 5_000;
@@ -113,6 +89,7 @@ export class Platform {
   readonly #view: MeshView | null;
   readonly #log = createLogger("local");
   #controlPlane: ControlPlane | undefined;
+  #control: Server | undefined;
   #objects: readonly PlatformObject[];
   #templates: readonly PodTemplate[] = [];
   #pods: Pod[] = [];
@@ -144,6 +121,7 @@ export class Platform {
 
   async begin(templates: readonly PodTemplate[]): Promise<void> {
     await this.#hostPorts.update(this.#objects, () => this.#pods);
+    this.#control = await serveControl(join(this.#options.stateDir, "platform.sock"), this.#operations());
     saveSupervisor(this.#options.stateDir, { mode: this.#chosen.mode, reason: this.#chosen.reason });
     this.#writeState();
     if (this.#options.dataPlane !== "none") await this.#startControlPlane();
@@ -394,8 +372,13 @@ export class Platform {
         name: p.name,
         namespace: p.template.namespace,
         workload: p.template.workload,
+        kind: p.template.ownerKind,
         podIp: p.address.podIp,
+        phase: "Running",
+        reason: p.stopping ? "Terminating" : "Running",
         ready: p.ready,
+        revision: 0,
+        started: "",
         admin: p.adminAddress,
         containers: p.processes.map((c) => ({
           name: c.spec.name,
@@ -405,6 +388,50 @@ export class Platform {
           ...(c.lastExit === undefined ? {} : { lastExit: c.lastExit }),
         })),
       })),
+      workloads: this.#templates.map((t) => this.#workloadStatus(t, count(t))),
+    };
+  }
+
+  #operations(): Operations {
+    const later = (): never => {
+      throw new OperationError(422, "not with this kind of workload");
+    };
+    return {
+      status: () => this.status(),
+      workload: ({ kind, namespace, name }) => {
+        const found = this.status().workloads.find(
+          (w) => w.kind === kind && w.namespace === namespace && w.name === name,
+        );
+        if (found === undefined) throw new OperationError(404, `no ${kind} ${namespace}/${name} runs here`);
+        return found;
+      },
+      history: later,
+      restart: later,
+      pause: later,
+      resume: later,
+      undo: later,
+      scale: later,
+      deletePod: later,
+    };
+  }
+
+  #workloadStatus(template: PodTemplate, readyPods: number): WorkloadStatus {
+    const { workload, namespace } = template;
+    const mine = this.#pods.filter(({ template: t }) => t.workload === workload && t.namespace === namespace);
+    return {
+      kind: template.ownerKind,
+      namespace,
+      name: workload,
+      ready: readyPods === template.replicas,
+      desired: template.replicas,
+      current: mine.length,
+      updated: mine.filter((p) => p.template.hash === template.hash).length,
+      readyPods,
+      available: readyPods,
+      revision: 0,
+      paused: false,
+      conditions: [],
+      changed: [],
     };
   }
 
@@ -414,6 +441,7 @@ export class Platform {
     this.#stopped = true;
     this.#changed();
     this.#hostPorts.close();
+    this.#control?.close();
     await Promise.all(this.#pods.map((p) => p.stop(0)));
     await this.#controlPlane?.stop(5_000);
     await this.#chosen.network?.close();

@@ -8,7 +8,15 @@ import { writeAtomic } from "./tokens.ts";
 
 /** What lives only as long as the mesh. */
 const POD_TRANSIENT = ["admin.sock", "sds.sock", "token"];
-const TRANSIENT = ["xds.sock", "admin.sock", "otlp.sock", "network.sock", "egress.sock", "platform.json"];
+const TRANSIENT = [
+  "xds.sock",
+  "admin.sock",
+  "otlp.sock",
+  "network.sock",
+  "egress.sock",
+  "platform.sock",
+  "platform.json",
+];
 
 export function saveSupervisor(stateDir: string, facts: object): void {
   const { pid } = process;

@@ -1,13 +1,13 @@
 import { createRegistry, fromJson, type JsonObject } from "@bufbuild/protobuf";
 import type { Any } from "@bufbuild/protobuf/wkt";
 import { describe, expect, test } from "vitest";
+import { present, recorded } from "#test/harness/recorded.ts";
 import { ConfigDumpSchema, SecretsConfigDumpSchema } from "#xds/gen/envoy/admin/v3/config_dump_pb.js";
 import { ListenersConfigDumpSchema } from "#xds/gen/envoy/admin/v3/config_dump_shared_pb.js";
 import { SecretSchema } from "#xds/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.js";
 import { parseBootstrap } from "../bootstrap.ts";
 import { ConfigArchive } from "./archive.ts";
 import { configDump, type DumpQuery } from "./dump.ts";
-import { recorded, recordedAbsent } from "./recorded.ts";
 import { configRegistry } from "./registry.ts";
 import { TYPE_URL } from "./store.ts";
 
@@ -83,8 +83,8 @@ test("a refused resource shows with its reason beside the last good one; a type 
   expect(dump(archive, { ...ALL, resource: "dynamic_listeners" })["configs"]).toEqual([]);
 });
 
-describe.skipIf(recordedAbsent)(`responses recorded from istiod (skipped: ${recordedAbsent})`, () => {
-  test.each(["productpage-delta", "kitchen-sidecar", "kitchen-gateway"])(
+describe("configuration of an istiod", () => {
+  test.each(present("productpage", "productpage-delta", "kitchen-sidecar", "kitchen-gateway"))(
     "%s reads as admin.v3.ConfigDump",
     (sample) => {
       const archive = new ConfigArchive();

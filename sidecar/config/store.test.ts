@@ -2,17 +2,17 @@ import { create } from "@bufbuild/protobuf";
 import { anyPack } from "@bufbuild/protobuf/wkt";
 import { describe, expect, test } from "vitest";
 import { TestClock } from "#lib/clock.ts";
+import { present, recorded } from "#test/harness/recorded.ts";
 import { RouteConfigurationSchema } from "#xds/gen/envoy/config/route/v3/route_pb.js";
-import { recorded, recordedAbsent } from "./recorded.ts";
 import { ConfigStore, TYPE_URL } from "./store.ts";
 
-describe.skipIf(recordedAbsent !== false)("warming", () => {
+describe.each(present("productpage", "productpage-delta"))("warming %s", (sample) => {
   test("a listener waits for its routes, but not for ever", () => {
     const clock = new TestClock();
     const store = new ConfigStore({ clock, warmMs: 1000 });
     store.update({
       typeUrl: TYPE_URL.listener,
-      resources: recorded("productpage-delta", "Listener"),
+      resources: recorded(sample, "Listener"),
       full: true,
     });
     expect(store.current.listeners.has("0.0.0.0_9080")).toBe(false);
@@ -23,8 +23,8 @@ describe.skipIf(recordedAbsent !== false)("warming", () => {
 
   test("an unchanged resource keeps its object, a changed one does not", () => {
     const store = new ConfigStore();
-    const clusters = recorded("productpage-delta", "Cluster");
-    const endpoints = recorded("productpage-delta", "ClusterLoadAssignment");
+    const clusters = recorded(sample, "Cluster");
+    const endpoints = recorded(sample, "ClusterLoadAssignment");
     store.update({ typeUrl: TYPE_URL.cluster, resources: clusters });
     store.update({ typeUrl: TYPE_URL.endpoints, resources: endpoints });
     const before = store.current.clusters;
@@ -38,10 +38,10 @@ describe.skipIf(recordedAbsent !== false)("warming", () => {
 
   test("endpoints that come before, after or again reach the cluster; its removal is seen", () => {
     const store = new ConfigStore();
-    const clusters = recorded("productpage-delta", "Cluster");
+    const clusters = recorded(sample, "Cluster");
     store.update({
       typeUrl: TYPE_URL.endpoints,
-      resources: recorded("productpage-delta", "ClusterLoadAssignment"),
+      resources: recorded(sample, "ClusterLoadAssignment"),
     });
     store.update({ typeUrl: TYPE_URL.cluster, resources: clusters });
     const name = "outbound|9080||reviews.default.svc.cluster.local";
@@ -54,7 +54,7 @@ describe.skipIf(recordedAbsent !== false)("warming", () => {
 
   test("a broken resource is refused and the last good one stays", () => {
     const store = new ConfigStore();
-    const good = recorded("productpage-delta", "RouteConfiguration");
+    const good = recorded(sample, "RouteConfiguration");
     expect(store.update({ typeUrl: TYPE_URL.routes, resources: good }).refused).toEqual([]);
     const bad = good.map((any) => ({ ...any, value: any.value.subarray(0, 40) }));
     expect(store.update({ typeUrl: TYPE_URL.routes, resources: bad }).refused).toHaveLength(1);

@@ -1,13 +1,12 @@
-/** The main job on the example, and Istio's own files applied to it unmodified. */
-import { existsSync } from "node:fs";
+/** The main job on the example, and policies as Istio's samples have them. */
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { ask } from "#test/harness/ask.ts";
 import { onEachDataPlane } from "#test/harness/each-data-plane.ts";
 import { startLoad } from "#test/harness/load.ts";
+import { sample } from "#test/harness/samples.ts";
 
 const root = join(import.meta.dirname, "../..");
-const samples = join(root, "../shared/samples/istio/bookinfo/networking");
 const CANARY = "policies/reviews-canary.yaml";
 const versionOf = (html: string): string | undefined => /reviews-(v[123])</.exec(html)?.[1];
 
@@ -85,76 +84,74 @@ onEachDataPlane("bookinfo", { from, modes: ["explicit", "transparent"] }, (mesh,
     120_000,
   );
 
-  describe.skipIf(!existsSync(samples))(
-    "Istio's samples, unmodified (skipped where ../shared/samples is absent)",
-    () => {
-      const apply = (name: string): Promise<void> => mesh().apply(join(samples, `${name}.yaml`));
+  describe("policies in the shape of Istio's samples; in transparent mode Istio's own where they are at hand", () => {
+    const apply = (name: string): Promise<void> =>
+      mesh().apply(sample(`bookinfo/networking/${name}`, mode === "transparent"));
 
-      async function login(user: string): Promise<string> {
-        const answer = await fetch(`${mesh().gateway}/login`, {
-          method: "POST",
-          body: new URLSearchParams({ username: user }),
-          redirect: "manual",
-        });
-        return answer.headers.getSetCookie()[0]!.split(";")[0]!;
-      }
-
-      /** GET of reviews as productpage calls it, for a user who signed in: seconds and body. */
-      async function reviewsFor(user: string): Promise<{ seconds: number; body: string }> {
-        const begin = performance.now();
-        const { name } = mesh().pod("productpage-v1");
-        const headers = { "end-user": user };
-        const { body } = await ask((c) => mesh().exec(name, c), "http://reviews:9080/reviews/0", { headers });
-        return { seconds: (performance.now() - begin) / 1000, body };
-      }
-
-      test("virtual-service-reviews-test-v2: jason always gets v2, others v1", async () => {
-        await apply("virtual-service-reviews-test-v2");
-        const jason = await login("jason");
-        const other = await login("mary");
-        await expect.poll(() => versions(5, jason), { timeout: 10_000 }).toEqual({ v2: 5 });
-        expect(await versions(20, jason)).toEqual({ v2: 20 });
-        expect(await versions(20, other)).toEqual({ v1: 20 });
-        expect(await versions(20)).toEqual({ v1: 20 });
+    async function login(user: string): Promise<string> {
+      const answer = await fetch(`${mesh().gateway}/login`, {
+        method: "POST",
+        body: new URLSearchParams({ username: user }),
+        redirect: "manual",
       });
+      return answer.headers.getSetCookie()[0]!.split(";")[0]!;
+    }
 
-      test("virtual-service-ratings-test-abort: jason sees that ratings are gone, others see no difference", async () => {
-        await apply("virtual-service-ratings-test-abort");
+    /** GET of reviews as productpage calls it, for a user who signed in: seconds and body. */
+    async function reviewsFor(user: string): Promise<{ seconds: number; body: string }> {
+      const begin = performance.now();
+      const { name } = mesh().pod("productpage-v1");
+      const headers = { "end-user": user };
+      const { body } = await ask((c) => mesh().exec(name, c), "http://reviews:9080/reviews/0", { headers });
+      return { seconds: (performance.now() - begin) / 1000, body };
+    }
+
+    test("virtual-service-reviews-test-v2: jason always gets v2, others v1", async () => {
+      await apply("virtual-service-reviews-test-v2");
+      const jason = await login("jason");
+      const other = await login("mary");
+      await expect.poll(() => versions(5, jason), { timeout: 10_000 }).toEqual({ v2: 5 });
+      expect(await versions(20, jason)).toEqual({ v2: 20 });
+      expect(await versions(20, other)).toEqual({ v1: 20 });
+      expect(await versions(20)).toEqual({ v1: 20 });
+    });
+
+    test("virtual-service-ratings-test-abort: jason sees that ratings are gone, others see no difference", async () => {
+      await apply("virtual-service-ratings-test-abort");
+      const jason = await login("jason");
+      await expect
+        .poll(async () => (await page(jason)).text(), { timeout: 10_000 })
+        .toContain("Ratings service is currently unavailable");
+      expect((await reviewsFor("jason")).body).toContain("Ratings service is currently unavailable");
+      expect(await (await page()).text()).not.toContain("unavailable");
+    });
+
+    testOnce(
+      "virtual-service-ratings-test-delay: jason's ratings come after 7 s, the page gave up waiting",
+      async () => {
+        await apply("virtual-service-ratings-test-delay");
         const jason = await login("jason");
         await expect
-          .poll(async () => (await page(jason)).text(), { timeout: 10_000 })
-          .toContain("Ratings service is currently unavailable");
-        expect((await reviewsFor("jason")).body).toContain("Ratings service is currently unavailable");
-        expect(await (await page()).text()).not.toContain("unavailable");
-      });
+          .poll(async () => (await reviewsFor("jason")).seconds, { timeout: 20_000 })
+          .toBeGreaterThanOrEqual(7);
+        const [direct, shown, other] = await Promise.all([
+          reviewsFor("jason"),
+          page(jason).then((response) => response.text()),
+          page().then((response) => response.text()),
+        ]);
+        expect(direct.seconds).toBeGreaterThanOrEqual(7);
+        expect(direct.body).toContain('"stars":5');
+        expect(shown).toContain("product reviews are currently unavailable"); // productpage waits 3 s
+        expect(versionOf(other)).toBe("v1");
+      },
+      60_000,
+    );
 
-      testOnce(
-        "virtual-service-ratings-test-delay: jason's ratings come after 7 s, the page gave up waiting",
-        async () => {
-          await apply("virtual-service-ratings-test-delay");
-          const jason = await login("jason");
-          await expect
-            .poll(async () => (await reviewsFor("jason")).seconds, { timeout: 20_000 })
-            .toBeGreaterThanOrEqual(7);
-          const [direct, shown, other] = await Promise.all([
-            reviewsFor("jason"),
-            page(jason).then((response) => response.text()),
-            page().then((response) => response.text()),
-          ]);
-          expect(direct.seconds).toBeGreaterThanOrEqual(7);
-          expect(direct.body).toContain('"stars":5');
-          expect(shown).toContain("product reviews are currently unavailable"); // productpage waits 3 s
-          expect(versionOf(other)).toBe("v1");
-        },
-        60_000,
-      );
-
-      test("weft delete brings back what the files say", async () => {
-        await mesh().delete("VirtualService", "ratings");
-        await mesh().delete("VirtualService", "reviews");
-        const jason = await login("jason");
-        await expect.poll(() => versions(5, jason), { timeout: 10_000 }).toEqual({ v1: 5 });
-      });
-    },
-  );
+    test("weft delete brings back what the files say", async () => {
+      await mesh().delete("VirtualService", "ratings");
+      await mesh().delete("VirtualService", "reviews");
+      const jason = await login("jason");
+      await expect.poll(() => versions(5, jason), { timeout: 10_000 }).toEqual({ v1: 5 });
+    });
+  });
 });

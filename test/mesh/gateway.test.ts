@@ -1,11 +1,10 @@
-/** The doors of the mesh: Istio's Gateway and the Gateway API's, their samples unmodified, hosts, servers and filters. */
-import { existsSync } from "node:fs";
+/** The doors of the mesh: Istio's Gateway and the Gateway API's, samples of both unmodified, hosts, servers and filters. */
 import { join } from "node:path";
 import { beforeAll, describe, expect, test, vi } from "vitest";
 import { type Call, call, type Reply } from "#test/harness/call.ts";
 import { onEachDataPlane } from "#test/harness/each-data-plane.ts";
+import { sample } from "#test/harness/samples.ts";
 
-const samples = join(import.meta.dirname, "../../../shared/samples/istio/httpbin");
 const from = join(import.meta.dirname, "gateways");
 const replace = { ECHO_MAIN: join(import.meta.dirname, "../harness/echo-main.ts") };
 const SOON = { timeout: 10_000, interval: 10 };
@@ -118,7 +117,7 @@ spec:
   rules: [{ backendRefs: [{ name: httpbin, port: 8000 }] }]
 `;
 
-onEachDataPlane("gateway", { from, replace }, (mesh) => {
+onEachDataPlane("gateway", { from, replace }, (mesh, { dataPlane }) => {
   let door = "";
   const get = (host: string, path = "/", more: Partial<Call> = {}): Promise<Reply> =>
     call({ host: door, port: 8080, path, ...more, headers: { host, ...more.headers } });
@@ -203,19 +202,16 @@ spec:
       await mesh().delete("AuthorizationPolicy", "remote");
     });
 
-    test.skipIf(!existsSync(samples))(
-      "httpbin-gateway.yaml, unmodified (skipped where ../shared/samples is absent)",
-      async () => {
-        await mesh().delete("Gateway", "doors");
-        await mesh().apply(join(samples, "httpbin-gateway.yaml"));
-        await expect.poll(() => status("anything.example"), SOON).toBe(200);
-        expect((await get("anything.example", "/status/418")).echoed).toMatchObject({
-          service: "httpbin-0",
-          path: "/status/418",
-          identity: DOOR,
-        });
-      },
-    );
+    test("httpbin-gateway.yaml, unmodified", async () => {
+      await mesh().delete("Gateway", "doors");
+      await mesh().apply(sample("httpbin/httpbin-gateway", dataPlane === "envoy"));
+      await expect.poll(() => status("anything.example"), SOON).toBe(200);
+      expect((await get("anything.example", "/status/418")).echoed).toMatchObject({
+        service: "httpbin-0",
+        path: "/status/418",
+        identity: DOOR,
+      });
+    });
   });
 
   describe("the Gateway API's Gateway", () => {
@@ -225,19 +221,16 @@ spec:
     const rule = async (path: string, more: Partial<Call> = {}) =>
       (await get("main.example", path, more)).echoed?.headers["x-rule"];
 
-    test.skipIf(!existsSync(samples))(
-      "httpbin-gateway.yaml, unmodified (skipped where ../shared/samples is absent)",
-      async () => {
-        await mesh().apply(join(samples, "gateway-api/httpbin-gateway.yaml"));
-        await expect.poll(() => status("anything.example").catch(() => 0), SOON).toBe(200);
-        expect((await get("anything.example")).echoed).toMatchObject({
-          service: "httpbin-0",
-          identity: DOOR,
-        });
-        await mesh().delete("HTTPRoute", "httpbin");
-        await expect.poll(() => status("anything.example"), SOON).toBe(404);
-      },
-    );
+    test("httpbin-gateway.yaml, unmodified", async () => {
+      await mesh().apply(sample("httpbin/gateway-api/httpbin-gateway", dataPlane === "envoy"));
+      await expect.poll(() => status("anything.example").catch(() => 0), SOON).toBe(200);
+      expect((await get("anything.example")).echoed).toMatchObject({
+        service: "httpbin-0",
+        identity: DOOR,
+      });
+      await mesh().delete("HTTPRoute", "httpbin");
+      await expect.poll(() => status("anything.example"), SOON).toBe(404);
+    });
 
     test("listeners: by port, by hostname, by sectionName", async () => {
       await mesh().apply(KUBE);

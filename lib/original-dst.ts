@@ -1,5 +1,5 @@
-import { createRequire } from "node:module";
 import type { Socket } from "node:net";
+import { socketOption } from "./socket-option.ts";
 
 /** Where a redirected connection was really going. */
 export interface Destination {
@@ -13,25 +13,9 @@ const SOL_IPV6 = 41;
 const SO_ORIGINAL_DST = 80;
 const AF_INET6 = 10;
 
-type GetSockOpt = (fd: number, level: number, name: number, value: Buffer, length: Buffer) => number;
-let getsockopt: GetSockOpt | null | undefined;
-
-function load(): GetSockOpt | null {
-  if (process.platform !== "linux") return null;
-  try {
-    // Loaded by the first connection that needs it: outside transparent mode none does.
-    const koffi = createRequire(import.meta.url)("koffi") as typeof import("koffi");
-    return koffi
-      .load(null)
-      .func("int getsockopt(int fd, int level, int name, void *value, void *length)") as GetSockOpt;
-  } catch {
-    return null;
-  }
-}
-
-// Two buffers for the process: the call is synchronous and the answer is copied out at once.
-const value = Buffer.alloc(28);
-const length = Buffer.alloc(4);
+// sockaddr_in and sockaddr_in6. The call is synchronous and the answer is copied out at once.
+const V4 = Buffer.alloc(16);
+const V6 = Buffer.alloc(28);
 
 /**
  * The destination before iptables REDIRECT, or the local address when the connection was not redirected
@@ -39,16 +23,11 @@ const length = Buffer.alloc(4);
  */
 export function originalDestination(socket: Socket): Destination {
   const local = { address: plainAddress(socket.localAddress ?? ""), port: socket.localPort ?? 0 };
-  if (getsockopt === undefined) getsockopt = load();
-  if (getsockopt === null) return local;
-  // Undocumented but stable for years; used in this file only.
-  const fd = (socket as unknown as { _handle?: { fd?: number } })._handle?.fd ?? -1;
-  if (fd < 0) return local;
   // A dual-stack listener shows IPv4 as ::ffff:a.b.c.d; netfilter then knows it under SOL_IP.
   const v6 = local.address.includes(":");
+  const value = v6 ? V6 : V4;
   value.fill(0);
-  length.writeInt32LE(v6 ? 28 : 16);
-  if (getsockopt(fd, v6 ? SOL_IPV6 : SOL_IP, SO_ORIGINAL_DST, value, length) !== 0) return local;
+  if (!socketOption(socket, v6 ? SOL_IPV6 : SOL_IP, SO_ORIGINAL_DST, value)) return local;
   return decodeSockaddr(value);
 }
 

@@ -1,5 +1,6 @@
 /** What limits the time of one downstream connection and of the stream on it; Envoy's timeouts of the connection manager. */
 import type { Socket as NetSocket } from "node:net";
+import { peerClosed } from "#lib/peer-closed.ts";
 import type { DownstreamConnection } from "./downstream.ts";
 import { Verdict } from "./errors.ts";
 import type { Exchange } from "./exchange.ts";
@@ -31,6 +32,9 @@ export class Deadlines implements Swept {
 
   sweep(nowMs: number): number {
     const connection = this.#connection;
+    // Who is not read is not heard leaving either.
+    if (connection.exchange !== null && connection.socket.isPaused() && peerClosed(connection.socket))
+      connection.onClientGone();
     const exchange = connection.exchange ?? connection.tunnel;
     const bytes = bytesOf(connection.socket);
     if (this.#openedMs < 0) this.#openedMs = nowMs;

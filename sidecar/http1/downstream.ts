@@ -29,8 +29,12 @@ const NO_LIMITS: ConnectionLimits = { idleTimeoutMs: 0, maxDurationMs: 0 };
 
 const State = { Head: 0, Exchange: 1, Closing: 2, Tunnel: 3 } as const;
 type State = (typeof State)[keyof typeof State];
+/** So much of what follows a request is read before its answer: a client that leaves is seen behind it. */
+const MAX_AHEAD_BYTES = 16 * 1024;
 /** Progress shows only when a whole write is done, and that may be a big one: so often the linger timeout may pass. */
 const MAX_STALLS = 30;
+/** Quiet for so long, then asked ten times, a second apart (libuv). */
+const KEEPALIVE_MS = 60_000;
 const OWNER = Symbol("downstream connection");
 type OwnedSocket = Socket & { [OWNER]: DownstreamConnection };
 const EMPTY = Buffer.alloc(0);
@@ -53,8 +57,6 @@ export class DownstreamConnection implements BytesOwner {
   #closeAfter = false;
   #running = false;
   #blocked = false;
-  /** The client will send no more; what it sent before is still answered. */
-  #ended = false;
   /** While closing: bytes not yet taken by the kernel, and for how many timeouts there was no progress to be seen. */
   #unsent = 0;
   #stalls = 0;
@@ -70,6 +72,8 @@ export class DownstreamConnection implements BytesOwner {
     this.options = options;
     (socket as OwnedSocket)[OWNER] = this;
     socket.setNoDelay?.(true);
+    // A client whose host is gone sends neither FIN nor RST, and the stream's idle timeout may be off (as istiod has it).
+    socket.setKeepAlive?.(true, KEEPALIVE_MS);
     if ((socket as ReadSocket)[READER] === null) (socket as ReadSocket)[READER] = this;
     // Read by callback, it still owes as a stream what was read while its protocol was found out.
     socket.on("data", onData);
@@ -142,9 +146,7 @@ export class DownstreamConnection implements BytesOwner {
       if (headBytes > this.#maxHeadBytes && (verdict === Verdict.Ok || verdict === Verdict.NeedMore))
         verdict = Verdict.HeadTooLarge;
       if (verdict === Verdict.NeedMore) {
-        if (this.#ended) this.#close();
-        else if (this.#timer === null)
-          this.#timer = setTimeout(onHeadTimeout, this.options.headTimeoutMs, this);
+        this.#timer ??= setTimeout(onHeadTimeout, this.options.headTimeoutMs, this);
         return false;
       }
       this.#clearTimer();
@@ -164,14 +166,10 @@ export class DownstreamConnection implements BytesOwner {
     }
     if (this.#state !== State.Exchange || this.exchange === null) return false;
     if (this.#body.done) {
-      if (this.#at < this.#buffer.length) this.socket.pause();
+      if (this.#buffer.length - this.#at > MAX_AHEAD_BYTES) this.socket.pause();
       return false;
     }
-    if (this.#blocked) return false;
-    if (this.#at === this.#buffer.length) {
-      if (this.#ended) this.fail(Verdict.PrematureEnd);
-      return false;
-    }
+    if (this.#blocked || this.#at === this.#buffer.length) return false;
     this.#at = this.#body.next(this.#buffer, this.#at);
     if (this.#body.verdict !== Verdict.Ok) {
       this.fail(this.#body.verdict);
@@ -217,8 +215,7 @@ export class DownstreamConnection implements BytesOwner {
   onExchangeEnd(keep: boolean): void {
     this.exchange = null;
     this.out.flush();
-    const over = this.#ended && this.#at === this.#buffer.length;
-    if (!keep || this.#closeAfter || over || !this.#body.done) {
+    if (!keep || this.#closeAfter || !this.#body.done) {
       this.#close();
       return;
     }
@@ -296,13 +293,23 @@ export class DownstreamConnection implements BytesOwner {
     splice(socket, upstream);
   }
 
-  /** Half-close: answers are still owed, to pipelined requests too. */
+  /**
+   * A client that ends its side has left, as for Envoy: HTTP/1.1 has no half-close (RFC 9112 9.6 warns of it). A request
+   * under way is cancelled, those behind it are never read.
+   */
   onEnd(): void {
-    this.#ended = true;
-    if (this.#at < this.#buffer.length && !this.#body.done) return; // not read yet: the exchange is blocked
-    if (this.#state === State.Exchange && this.#body.done) return;
-    if (this.#state === State.Exchange) this.fail(Verdict.PrematureEnd);
-    else if (this.#state === State.Head && !this.socket.writableNeedDrain) this.#close();
+    if (this.#state === State.Head) this.#close();
+    else if (this.#state !== State.Exchange) return;
+    else if (!this.#body.done && this.#at === this.#buffer.length) this.fail(Verdict.PrematureEnd);
+    else this.onClientGone();
+  }
+
+  /** Half an answer must look like half, should somebody still read it. */
+  onClientGone(): void {
+    const exchange = this.exchange!;
+    exchange.cancel(Verdict.DownstreamGone);
+    if (exchange.responseStarted) this.abort();
+    else this.socket.destroy();
   }
 
   onDrain(): void {
@@ -310,7 +317,6 @@ export class DownstreamConnection implements BytesOwner {
     else if (this.#state === State.Head) {
       this.socket.resume();
       this.#run();
-      if (this.#ended && this.exchange === null && this.#state === State.Head) this.#close();
     }
   }
 

@@ -4,7 +4,10 @@ import type { Duplex } from "node:stream";
 import { UpstreamConnection } from "./upstream.ts";
 
 /** The part of net.Socket and tls.TLSSocket the codec uses. */
-export type Socket = Duplex & { setNoDelay?(on?: boolean): unknown };
+export type Socket = Duplex & {
+  setNoDelay?(on?: boolean): unknown;
+  setKeepAlive?(on: boolean, delayMs: number): unknown;
+};
 
 export interface PoolOptions {
   /** Begins to connect; `connection.onOpen` or `connection.fail` follows, in bounded time. Plain and TLS differ only here. */

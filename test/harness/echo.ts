@@ -5,7 +5,7 @@
  * name begins so. `?digest=1` answers length and SHA-256 of the body instead of the body, `?trailers=1` ends in trailers,
  * `?chunked=N` answers in chunks of N bytes, `?pause=ms` begins to read the body later,
  * and `?refuse=401` answers an upgrade with that status. A request may carry `x-case: NAME`; `/.cases` answers how many
- * came with each name.
+ * came with each name, and under `NAME cut` how many ended before their answer did.
  */
 import { createHash } from "node:crypto";
 import { createServer as createHttp, type IncomingMessage, type ServerResponse } from "node:http";
@@ -54,6 +54,9 @@ export async function startEcho(service: string, place: EchoPlace = {}): Promise
     requests++;
     const name = String(request.headers["x-case"] ?? "");
     cases.set(name, (cases.get(name) ?? 0) + 1);
+    response.on("close", () => {
+      if (!response.writableFinished) cases.set(`${name} cut`, (cases.get(`${name} cut`) ?? 0) + 1);
+    });
     answer(service, request, response);
   });
   http.on("connection", keep);

@@ -15,6 +15,7 @@ import type {
   RetryPolicySchema,
   VirtualHostSchema,
 } from "#xds/gen/envoy/config/route/v3/route_components_pb.js";
+import { HTTPFaultSchema } from "#xds/gen/envoy/extensions/filters/http/fault/v3/fault_pb.js";
 import { RBACSchema } from "#xds/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.js";
 import { RouterSchema } from "#xds/gen/envoy/extensions/filters/http/router/v3/router_pb.js";
 import { HttpConnectionManagerSchema } from "#xds/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js";
@@ -23,6 +24,7 @@ export interface PlaneOptions {
   readonly backendPort: number;
   readonly manager?: Exclude<MessageInitShape<typeof HttpConnectionManagerSchema>, { $typeName: string }>;
   readonly rbac?: MessageInitShape<typeof RBACSchema>;
+  readonly fault?: MessageInitShape<typeof HTTPFaultSchema>;
   readonly virtualHosts?: MessageInitShape<typeof VirtualHostSchema>[];
   readonly retry?: MessageInitShape<typeof RetryPolicySchema>;
   readonly connection?: Partial<DownstreamOptions>;
@@ -79,6 +81,9 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
     },
     httpFilters: [
       ...(options.rbac === undefined ? [] : [filter("envoy.filters.http.rbac", RBACSchema, options.rbac)]),
+      ...(options.fault === undefined
+        ? []
+        : [filter("envoy.filters.http.fault", HTTPFaultSchema, options.fault)]),
       filter("envoy.filters.http.router", RouterSchema, {}),
     ],
     ...options.manager,

@@ -252,6 +252,38 @@ onEachDataPlane("protocols", { from, replace, modes: ["explicit", "transparent"]
         expect((await call({ host, port: 8080, headers: { host: "echo:8080" } })).status).toBe(200);
     });
 
+    const UPLOAD = `POST / HTTP/1.1\r\nHost: echo:8080\r\nx-case: gone\r\nContent-Length: ${MIB}\r\n\r\nhello`;
+    test.each([
+      ["the answer is awaited", "GET /?delay=600000 HTTP/1.1\r\nHost: echo:8080\r\nx-case: gone\r\n\r\n", ""],
+      ["the request is being sent", UPLOAD, ""],
+      [
+        "the answer comes",
+        `GET /?size=${100 * MIB} HTTP/1.1\r\nHost: echo:8080\r\nx-case: gone\r\n\r\n`,
+        "xxx",
+      ],
+    ])(
+      "a client that closes (FIN) while %s: the request is cancelled up to the app",
+      async (_when, sent, until) => {
+        const seen = async (name: string): Promise<number> => {
+          let count = 0;
+          for (const pod of ["echo-v1", "echo-v2"]) {
+            const { body } = await call({ host: await mesh().appAddress(pod), port: 8080, path: "/.cases" });
+            count += (JSON.parse(body) as Record<string, number>)[name] ?? 0;
+          }
+          return count;
+        };
+        const [begun, cut] = [await seen("gone"), await seen("gone cut")];
+        const wires = Array.from({ length: 5 }, () => open().send(sent));
+        await expect.poll(() => seen("gone"), SOON).toBe(begun + 5);
+        for (const wire of wires) {
+          if (until !== "") await wire.take(new RegExp(until));
+          wire.socket.pause().end();
+        }
+        await expect.poll(() => seen("gone cut"), SOON).toBe(cut + 5);
+        for (const wire of wires) wire.socket.destroy();
+      },
+    );
+
     test("a request without Host is refused", async () => {
       const wire = open().send("GET / HTTP/1.1\r\n\r\n");
       expect(await wire.take(HEAD)).toMatch(/^HTTP\/1\.1 400 Bad Request\r\n/);

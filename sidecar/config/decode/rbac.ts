@@ -1,11 +1,15 @@
+import type { Any } from "@bufbuild/protobuf/wkt";
 import {
   type Permission,
   type Principal,
   RBAC_Action,
   type RBAC as WireRules,
 } from "#xds/gen/envoy/config/rbac/v3/rbac_pb.js";
+import { UriTemplateMatchConfigSchema } from "#xds/gen/envoy/extensions/path/match/uri_template/v3/uri_template_match_pb.js";
 import type { PathMatcher } from "#xds/gen/envoy/type/matcher/v3/path_pb.js";
 import type { Rbac, RbacPredicate, RbacRules } from "../../filters/rbac.ts";
+import { compileUriTemplate } from "../../path/uri-template.ts";
+import { typeOf, unpack } from "./any.ts";
 import { decodeCidr } from "./cidr.ts";
 import { decodeHeader } from "./header.ts";
 import type { Problems } from "./problems.ts";
@@ -83,7 +87,7 @@ function decodePermission(wire: Permission, problems: Problems): RbacPredicate {
     case "urlPath":
       return decodePath(rule.value, problems.at("url_path"));
     case "uriTemplate":
-      return decodeTemplate(rule.value.typedConfig?.value, problems.at("uri_template"));
+      return decodeTemplate(rule.value.typedConfig, problems.at("uri_template"));
     case "destinationIp": {
       const range = decodeCidr(rule.value, problems.at("destination_ip"));
       return (input) => range.contains(input.connection.destinationAddress);
@@ -178,27 +182,14 @@ function pathOf(target: string): string {
   return end < 0 ? target : target.slice(0, end);
 }
 
-/** UriTemplateMatchConfig has one field, path_template = 1 (a string). `{*}` one segment, `{**}` any number. */
-function decodeTemplate(bytes: Uint8Array | undefined, problems: Problems): RbacPredicate {
-  if (bytes === undefined || bytes[0] !== 0x0a) {
-    problems.error("uri_template without path_template");
+function decodeTemplate(config: Any | undefined, problems: Problems): RbacPredicate {
+  const wire = unpack(config, UriTemplateMatchConfigSchema, problems);
+  if (wire === undefined) {
+    problems.error(`${typeOf(config) || "no configuration"} is not supported`);
     return never;
   }
-  // One string field: tag, varint length, text to the end.
-  let start = 1;
-  while (((bytes[start] ?? 0) & 0x80) !== 0) start++;
-  const template = new TextDecoder().decode(bytes.subarray(start + 1));
-  const wanted = template.split("/");
-  const matchFrom = (i: number, parts: readonly string[], j: number): boolean => {
-    if (i === wanted.length) return j === parts.length;
-    const segment = wanted[i] ?? "";
-    if (segment.startsWith("{**") || segment === "**" || /^\{\w+=\*\*\}$/.test(segment)) {
-      for (let k = j; k <= parts.length; k++) if (matchFrom(i + 1, parts, k)) return true;
-      return false;
-    }
-    if (j >= parts.length) return false;
-    const one = segment === "*" || segment === "{*}" || /^\{\w+(=\*)?\}$/.test(segment);
-    return (one ? parts[j] !== "" : parts[j] === segment) && matchFrom(i + 1, parts, j + 1);
-  };
-  return (input) => input.head !== null && matchFrom(0, pathOf(input.head.path).split("/"), 0);
+  const matches = compileUriTemplate(wire.pathTemplate);
+  if (typeof matches !== "string") return (input) => input.head !== null && matches(pathOf(input.head.path));
+  problems.at("path_template").error(`${JSON.stringify(wire.pathTemplate)}: ${matches}`);
+  return never;
 }

@@ -72,7 +72,7 @@ function podObject(
     },
     spec: {
       serviceAccountName: template.serviceAccount,
-      containers: [{ name: "main", ports: template.ports }],
+      containers: [{ name: "main", ports: uniqueNames(template.ports) }],
     },
     status: {
       phase: "Running",
@@ -81,6 +81,13 @@ function podObject(
       containerStatuses: processes.map(({ spec, restarts }) => ({ name: spec.name, restartCount: restarts })),
     },
   };
+}
+
+/** Containers of a pod may call two ports alike; the first has the name. */
+function uniqueNames(ports: PodTemplate["ports"]): PodTemplate["ports"] {
+  return ports.map((port, i) =>
+    ports.findIndex((p) => p.name === port.name) === i ? port : { ...port, name: "" },
+  );
 }
 
 /** Writes only what changed, so that the control plane is not woken for nothing. */

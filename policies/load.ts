@@ -1,8 +1,10 @@
 import { type Document, isNode, isScalar, LineCounter, parseAllDocuments, visit } from "yaml";
 import type { SourceRef } from "#ir/source.ts";
 import { KINDS, type KindKey, type SpecOf, WITHOUT_SPEC } from "./kinds.ts";
+import { NOT_CARRIED_OUT } from "./pod/fields.ts";
+import { OBJECT_META } from "./pod/metadata.ts";
 import { type PodStatus, podStatus } from "./pod/spec.ts";
-import { check, type Issue, isMap, labels, object, type Path, required, showPath, str } from "./schema.ts";
+import { check, type Issue, isMap, object, type Path, required, showPath, str } from "./schema.ts";
 
 /** One validated object. `line(path)` finds the line of a field; `raw` is the document as parsed. */
 export interface Loaded<K extends KindKey = KindKey> {
@@ -38,10 +40,7 @@ const objectName = check(str, (name) =>
     ? null
     : 'must be a DNS name of lower case letters, digits, "-" and ".", at most 253 characters',
 );
-const metadataSchema = object(
-  { name: required(objectName), namespace: objectName, labels, annotations: labels, creationTimestamp: str },
-  { open: true },
-);
+const metadataSchema = object({ ...OBJECT_META, name: required(objectName), namespace: objectName });
 
 /** Parses YAML (or JSON) text into objects; never throws. An object with an error is left out, the others stand. */
 export function load(text: string, file: string, defaultNamespace = "default"): LoadResult {
@@ -103,9 +102,16 @@ export class FileLoader {
     this.#parts = parts;
     return {
       objects: results.flatMap((r) => r.objects),
-      issues: results.flatMap((r) => r.issues).slice(0, MAX_ISSUES),
+      issues: bounded(results.flatMap((r) => r.issues)),
     };
   }
+}
+
+/** At most MAX_ISSUES, and no warning takes the place of an error. */
+function bounded(issues: readonly Issue[]): readonly Issue[] {
+  if (issues.length <= MAX_ISSUES) return issues;
+  const errors = issues.filter(({ level }) => level === "error");
+  return [...errors, ...issues.filter(({ level }) => level === "warning")].slice(0, MAX_ISSUES);
 }
 
 /** At column 0 "---" begins a document wherever it stands (YAML 1.2, 9.1.2); directives belong to what follows them. */
@@ -275,10 +281,11 @@ class Collected implements LoadResult {
     let broken = false;
     let who = kind;
     const report = (path: Path, code: string, message: string): void => {
-      broken = true;
-      if (this.issues.length >= MAX_ISSUES) return;
+      const level = code === NOT_CARRIED_OUT ? "warning" : "error";
+      if (level === "error") broken = true;
+      if (this.issues.filter((issue) => issue.level === level).length >= MAX_ISSUES) return;
       this.issues.push({
-        level: "error",
+        level,
         code,
         message,
         file: this.#file,

@@ -99,7 +99,7 @@ const BROKEN: readonly (readonly [string, string | Buffer, RegExp])[] = [
   [
     "unknown field",
     GOOD.replace("timeout", "timeuot"),
-    /:4: VirtualService default\/shop: spec\.http\[0\]\.timeuot: unknown field "timeuot" \(known: /,
+    /:4: VirtualService default\/shop: spec\.http\[0\]\.timeuot: unknown field "timeuot": did you mean "timeout"\?/,
   ],
   [
     "wrong type",
@@ -316,9 +316,9 @@ const WHOLE_WORLD: readonly (readonly [string, string, "errors" | "warnings", Re
   ],
   [
     "a kind that is not for the mesh",
-    "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n",
+    "apiVersion: policy/v1\nkind: PodDisruptionBudget\nmetadata: {name: a}\n",
     "warnings",
-    /ConfigMap a: kind ConfigMap of v1 is not for the mesh: left alone/,
+    /PodDisruptionBudget a: kind PodDisruptionBudget of policy\/v1 is not for the mesh: left alone/,
   ],
 ];
 test.each(WHOLE_WORLD)("%s: said, and the rest stands", async (_what, text, level, says) => {

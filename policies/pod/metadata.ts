@@ -1,0 +1,37 @@
+import { labels, list, object, str } from "../schema.ts";
+import { anything } from "./fields.ts";
+
+/** ObjectMeta, whole: a misspelt `lables` must not vanish. What the API server fills in is taken and not read. */
+export const OBJECT_META = {
+  name: str,
+  generateName: str,
+  namespace: str,
+  labels,
+  annotations: labels,
+  creationTimestamp: str,
+  deletionTimestamp: str,
+  deletionGracePeriodSeconds: anything,
+  finalizers: list(str),
+  generation: anything,
+  managedFields: anything,
+  ownerReferences: anything,
+  resourceVersion: anything,
+  selfLink: anything,
+  uid: anything,
+} as const;
+
+export const objectMeta = object(OBJECT_META);
+
+/** Fields of an object that has no `spec`, beside its own. */
+export const TOP_LEVEL = {
+  apiVersion: str,
+  kind: str,
+  metadata: anything,
+  status: anything,
+} as const;
+
+/** metav1.LabelSelector. */
+export const labelSelector = object({
+  matchLabels: labels,
+  matchExpressions: list(object({ key: str, operator: str, values: list(str) })),
+});

@@ -2,7 +2,7 @@ import { TOP_LEVEL } from "../pod/metadata.ts";
 import { bool, check, map, object, type Schema, str } from "../schema.ts";
 
 /** Stays as it is written; `local/` decodes. */
-export const base64 = check(str, (text) => (isBase64(text) ? null : "must be base64"));
+const base64 = check(str, (text) => (isBase64(text) ? null : "must be base64"));
 
 export function isBase64(text: string): boolean {
   return /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/.test(text.replace(/\s/g, ""));

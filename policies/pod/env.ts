@@ -3,7 +3,7 @@ import { also, oneIn, quantity } from "./fields.ts";
 
 const keyRef = object({ name: required(str), key: required(str), optional: bool });
 /** Of a whole ConfigMap or Secret. */
-export const sourceRef = object({ name: required(str), optional: bool });
+const sourceRef = object({ name: required(str), optional: bool });
 
 const FIELDS = [
   "metadata.name",

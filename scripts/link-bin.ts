@@ -6,4 +6,4 @@ import { fileURLToPath } from "node:url";
 
 const link = join(dirname(fileURLToPath(import.meta.url)), "../node_modules/.bin/weft");
 rmSync(link, { force: true });
-symlinkSync("../../cli/main.ts", link);
+symlinkSync("../../cli/weft.cjs", link);

@@ -29,7 +29,9 @@ function start() {
 }
 
 if (Number(process.versions.node.split(".")[0]) < OLDEST)
-  refuse(`weft needs Node ${OLDEST} or newer with npm, this is ${process.version}: install one, then run npm ci in ${root}`);
+  refuse(
+    `weft needs Node ${OLDEST} or newer with npm, this is ${process.version}: install one, then run npm ci in ${root}`,
+  );
 else if (!existsSync(join(root, "node_modules/commander")) || !existsSync(pinned))
   refuse(`weft is not installed yet: run npm ci in ${root}, then this again`);
-else start();
+else void start();

@@ -114,9 +114,11 @@ export interface TraceSummaryAnswer {
   readonly spans: number;
   readonly error: boolean;
 }
-/** Newest first. */
 export interface TracesAnswer {
+  /** Newest first. */
   readonly traces: readonly TraceSummaryAnswer[];
+  /** Every service that has a span in any trace that is kept: what `service` can be. */
+  readonly services: readonly string[];
 }
 /** The spans of one trace by start time. */
 export interface TraceAnswer {

@@ -93,7 +93,7 @@ async function route(request: IncomingMessage, options: AdminOptions): Promise<A
     case "GET objects":
       return list(options, url.searchParams);
     case "GET traces":
-      return { traces: tracesOf(options).list(traceQuery(url.searchParams)) };
+      return tracesAnswer(tracesOf(options), traceQuery(url.searchParams));
     case "GET traces/*": {
       const spans = tracesOf(options).get(rest[0] ?? "");
       if (spans === null) throw new AdminError(404, [`no trace "${rest[0]}" is kept`]);
@@ -149,6 +149,10 @@ function tracesOf({ traces }: AdminOptions): TraceStore {
   return traces;
 }
 
+function tracesAnswer(store: TraceStore, query: TraceQuery): TracesAnswer {
+  return { traces: store.list(query), services: store.services() };
+}
+
 const MAX_TRACES = 1000;
 
 function traceQuery(query: URLSearchParams): TraceQuery {
@@ -159,11 +163,15 @@ function traceQuery(query: URLSearchParams): TraceQuery {
       throw new AdminError(400, [`${key}: "${text}" is not a number from 0 up`]);
     return value;
   };
-  const service = query.get("service");
+  const id = (query.get("id") ?? "").toLowerCase();
+  if (!/^[0-9a-f]*$/.test(id))
+    throw new AdminError(400, [`id: "${id}" is not the beginning of a trace id: hex digits`]);
   return {
     limit: Math.min(Math.floor(number("limit", 20)), MAX_TRACES),
     sinceMs: number("since", 0),
-    ...(service === null ? {} : { service }),
+    untilMs: number("until", Number.MAX_SAFE_INTEGER),
+    services: query.getAll("service"),
+    idPrefix: id,
   };
 }
 

@@ -12,12 +12,15 @@ import { Forwarder } from "./forward.ts";
 import { createOtlpServer } from "./receiver.ts";
 import { TraceStore } from "./store.ts";
 
+/** A little after the spans below. */
+const NOW = 1_700_000_100_000;
+
 let dir: string;
 let store: TraceStore;
 let server: Server;
 beforeEach(async () => {
   dir = mkdtempSync(join(tmpdir(), "weft-otlp-"));
-  store = new TraceStore(join(dir, "traces.db"), { spans: 20, spansPerTrace: 5 });
+  store = new TraceStore(join(dir, "traces.db"), { spans: 20, spansPerTrace: 5 }, () => NOW);
   server = createOtlpServer(store, createLogger("test", "silent"));
   await new Promise<void>((done) => server.listen(join(dir, "otlp.sock"), done));
 });
@@ -91,19 +94,25 @@ test("JSON spans come back as a trace whose root is known although it came last"
     service: "reviews",
     attributes: { "http.status_code": 200 },
   });
-  expect(store.list({ limit: 5, service: "ratings" })).toEqual([]);
+  expect(store.list({ limit: 5, services: ["ratings"] })).toEqual([]);
   expect(store.list({ limit: 5, sinceMs: 1_700_000_000_102 })).toEqual([]);
 });
 
 test("protobuf with gzip is read; a repeated batch counts once; the file outlives the process", async () => {
-  const span = { traceId: Buffer.from(trace(7), "hex"), spanId: Buffer.from(id(1), "hex"), name: "x" };
+  const startTimeUnixNano = BigInt(NOW) * 1_000_000n;
+  const span = {
+    traceId: Buffer.from(trace(7), "hex"),
+    spanId: Buffer.from(id(1), "hex"),
+    name: "x",
+    startTimeUnixNano,
+  };
   const data = create(TracesDataSchema, { resourceSpans: [{ scopeSpans: [{ spans: [span] }] }] });
   const body = gzipSync(toBinary(TracesDataSchema, data));
   for (let i = 0; i < 2; i++) {
     const answer = await post(body, { ...PROTOBUF_HEADERS, "content-encoding": "gzip" });
     expect(answer).toEqual({ status: 200, text: "" });
   }
-  const again = new TraceStore(join(dir, "traces.db"));
+  const again = new TraceStore(join(dir, "traces.db"), {}, () => NOW);
   expect(again.list({ limit: 5 })).toMatchObject([{ traceId: trace(7), spans: 1, service: "unknown" }]);
   again.close();
 });

@@ -18,23 +18,41 @@ export interface TraceSummary {
 export interface TraceQuery {
   /** Most traces, newest first. */
   readonly limit: number;
-  /** Only traces with a span of this service. */
-  readonly service?: string;
+  /** Only traces with a span of one of these services. */
+  readonly services?: readonly string[];
+  /** Only traces whose id begins so; lower-case hex. */
+  readonly idPrefix?: string;
   /** Only traces that began then or later; ms since the epoch. */
   readonly sinceMs?: number;
+  /** Only traces that began before. */
+  readonly untilMs?: number;
 }
 
 export interface TraceBounds {
   readonly spans: number;
   readonly spansPerTrace: number;
+  /** Of the file; what SQLite writes ahead of it comes on top, at most WAL_BYTES between two writes. */
+  readonly bytes: number;
+  readonly ageMs: number;
 }
 
-const BOUNDS: TraceBounds = { spans: 100_000, spansPerTrace: 2_000 };
+const MIB = 1024 * 1024;
+const BOUNDS: TraceBounds = {
+  spans: 100_000,
+  spansPerTrace: 2_000,
+  bytes: 48 * MIB,
+  ageMs: 24 * 3_600_000,
+};
+const WAL_BYTES = 2 * MIB;
+/** Old traces are looked for this often, while spans arrive. */
+const TIDY_EVERY_MS = 60_000;
 
 // Losing the last traces in a power cut is fine, a half-written file is not: hence WAL, without fsync per commit.
 const SCHEMA = `
   PRAGMA journal_mode = WAL;
   PRAGMA synchronous = NORMAL;
+  PRAGMA wal_autocheckpoint = 256;
+  PRAGMA journal_size_limit = ${WAL_BYTES};
   CREATE TABLE IF NOT EXISTS traces (id TEXT PRIMARY KEY, start_ms REAL NOT NULL, spans INTEGER NOT NULL) WITHOUT ROWID;
   CREATE INDEX IF NOT EXISTS traces_by_start ON traces (start_ms);
   CREATE TABLE IF NOT EXISTS spans (
@@ -59,17 +77,28 @@ interface Row {
   readonly error: number;
 }
 
+/** Pages of the file; the free ones are used again. */
+interface Pages {
+  readonly size: number;
+  readonly pages: number;
+  readonly free: number;
+}
+
 /** Not for several processes at once. Times are in ms. */
 export class TraceStore {
   readonly #db: DatabaseSync;
   readonly #bounds: TraceBounds;
   readonly #insert: StatementSync;
   readonly #touch: StatementSync;
+  readonly #pages: StatementSync;
+  readonly #now: () => number;
   #count: number;
+  #tidied = 0;
 
   /** `file` is made when it is missing; ":memory:" keeps nothing. Throws when the file is no trace store. */
-  constructor(file: string, bounds: TraceBounds = BOUNDS) {
-    this.#bounds = bounds;
+  constructor(file: string, bounds: Partial<TraceBounds> = {}, now: () => number = Date.now) {
+    this.#bounds = { ...BOUNDS, ...bounds };
+    this.#now = now;
     this.#db = new DatabaseSync(file);
     try {
       const version = this.#db.prepare("PRAGMA user_version").get()?.["user_version"];
@@ -84,7 +113,18 @@ export class TraceStore {
     this.#insert = this.#db.prepare("INSERT OR IGNORE INTO spans VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
     this.#touch = this.#db.prepare(`INSERT INTO traces VALUES (?, ?, 1) ON CONFLICT (id) DO UPDATE
       SET start_ms = min(start_ms, excluded.start_ms), spans = spans + 1 WHERE spans < ? RETURNING spans`);
+    this.#pages = this.#db.prepare(
+      "SELECT page_size AS size, page_count AS pages, freelist_count AS free FROM pragma_page_size, pragma_page_count, pragma_freelist_count",
+    );
     this.#count = this.#db.prepare("SELECT coalesce(sum(spans), 0) AS n FROM traces").get()?.["n"] as number;
+    this.#begin();
+  }
+
+  /** A file that grew before there was a bound, or whose traces are of last week, begins small again. */
+  #begin(): void {
+    this.#transaction(() => this.#makeRoom());
+    const { size, pages } = this.#pages.get() as unknown as Pages;
+    if (size * pages > this.#bounds.bytes) this.#db.exec("VACUUM; PRAGMA wal_checkpoint(TRUNCATE)");
   }
 
   /** Keeps the spans; the oldest traces make room. Answers how many were left out because their trace is full. */
@@ -114,23 +154,39 @@ export class TraceStore {
           this.#db.prepare("UPDATE traces SET spans = spans - 1 WHERE id = ?").run(s.traceId);
         else this.#count++;
       }
-      if (this.#count > this.#bounds.spans) this.#makeRoom();
+      this.#makeRoom();
     });
     return full;
   }
 
   list(query: TraceQuery): TraceSummary[] {
+    const services = query.services ?? [];
+    const prefix = query.idPrefix ?? "";
+    const since = Math.max(query.sinceMs ?? 0, this.#oldest());
     const found = this.#db
       .prepare(
-        `SELECT id FROM traces WHERE start_ms >= :since
-         AND (:service IS NULL OR EXISTS (SELECT 1 FROM spans WHERE service = :service AND trace = traces.id))
-         ORDER BY start_ms DESC LIMIT :limit`,
+        `SELECT id FROM traces WHERE start_ms >= ? AND start_ms < ? AND id >= ? AND id < ?
+         ${services.length === 0 ? "" : `AND EXISTS (SELECT 1 FROM spans WHERE service IN (${services.map(() => "?")}) AND trace = traces.id)`}
+         ORDER BY start_ms DESC LIMIT ?`,
       )
-      .all({ since: query.sinceMs ?? 0, service: query.service ?? null, limit: query.limit });
+      .all(since, query.untilMs ?? Number.MAX_SAFE_INTEGER, prefix, `${prefix}g`, ...services, query.limit);
     return found.flatMap((row) => {
       const spans = this.get(row["id"] as string);
       return spans === null ? [] : [summary(spans)];
     });
+  }
+
+  /** Names of all services that have a span here, sorted. One step in the index for each. */
+  services(): string[] {
+    const rows = this.#db
+      .prepare(
+        `WITH RECURSIVE known (one) AS (
+           SELECT min(service) FROM spans
+           UNION ALL SELECT (SELECT min(service) FROM spans WHERE service > known.one) FROM known WHERE known.one IS NOT NULL
+         ) SELECT one FROM known WHERE one IS NOT NULL`,
+      )
+      .all();
+    return rows.map((row) => row["one"] as string);
   }
 
   /** The spans of a trace, earliest first; null when it is unknown. */
@@ -146,13 +202,23 @@ export class TraceStore {
     this.#db.close();
   }
 
-  /** A tenth at once, so that it is not done for every batch. */
+  #oldest(): number {
+    return this.#now() - this.#bounds.ageMs;
+  }
+
+  /** Removes what is too old, and the oldest where there is too much: a little more at once, so that it is not done for every batch. */
   #makeRoom(): void {
-    const goal = this.#bounds.spans * 0.9;
-    const oldest = this.#db.prepare("SELECT id, spans FROM traces ORDER BY start_ms").iterate();
+    const { spans: most, bytes } = this.#bounds;
+    const { size, pages, free } = this.#pages.get() as unknown as Pages;
+    const share = Math.min(most / Math.max(1, this.#count), bytes / (size * (pages - free)));
+    const due = this.#now() - this.#tidied >= TIDY_EVERY_MS;
+    if (share >= 1 && !due) return;
+    if (due) this.#tidied = this.#now();
+    const goal = share >= 1 ? this.#count : this.#count * share * 0.97;
+    const oldest = this.#db.prepare("SELECT id, spans, start_ms FROM traces ORDER BY start_ms").iterate();
     const gone: string[] = [];
     for (const row of oldest) {
-      if (this.#count <= goal) break;
+      if (this.#count <= goal && (row["start_ms"] as number) >= this.#oldest()) break;
       gone.push(row["id"] as string);
       this.#count -= row["spans"] as number;
     }

@@ -2,7 +2,8 @@
 import type { ListedObject, WorkloadInfo } from "#control-plane/admin/contract.ts";
 
 /** `web`, `web.shop`, `web.shop.svc`, `web.shop.svc.cluster.local`, `shop/web`, `svc/web`, `deploy/web`. */
-const NAME = /^(?:[a-z]+\/(?=[^/]+$))?([^./]+)(?:\.([^./]+))?(?:\.svc(?:\..+)?)?\.?$/;
+const NAME =
+  /^(?:(?:svc|services?|deploy|deployments?|sts|statefulsets?|po|pods?)\/)?([^./]+)(?:\.([^./]+))?(?:\.svc(?:\..+)?)?\.?$/;
 
 /**
  * Empty when nothing that was traced has such a name. Besides the names in the store, a person may know the Service

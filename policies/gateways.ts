@@ -2,7 +2,7 @@ import type { RouteActionIr, RouteIr, VirtualHostIr } from "#ir/route.ts";
 import type { GatewayListenerIr } from "#ir/workload.ts";
 import { fullHost, hostMatches } from "./host.ts";
 import { resolveHttpRoutesOf } from "./http-route/resolve.ts";
-import { ANY_MATCH, gatewayNames, resolveHttpRoutes } from "./virtual-service/resolve.ts";
+import { ANY_MATCH, gatewayNames, isCatchAll, resolveHttpRoutes } from "./virtual-service/resolve.ts";
 import { objectsOf, type PolicyWorld, selects, targetPortOf, type Workload } from "./world.ts";
 
 const GATEWAY_LABEL = "gateway.networking.k8s.io/gateway-name";
@@ -55,6 +55,8 @@ export function resolveGateways(
           labels: workload.labels,
         };
         const routes = resolveHttpRoutes(world, vs, context);
+        // An empty host would hide a wider one.
+        if (routes.length === 0) return [];
         return [...new Set(domains)].map((d) => ({
           name: `${d}:${server.port.number}`,
           domains: [d],
@@ -121,15 +123,22 @@ function listeningPorts(
   return targets.size > 0 ? [...targets] : [number];
 }
 
-/** Several objects, or servers that lead to one port, may serve one host: their routes follow each other, oldest object first. */
+/**
+ * Several objects, or servers that lead to one port, may serve one host: their routes follow each other, oldest object
+ * first, and what takes every request stands behind all others (istiod SortVHostRoutes).
+ */
 function mergeHosts(hosts: readonly VirtualHostIr[]): VirtualHostIr[] {
   const merged = new Map<string, VirtualHostIr>();
   for (const h of hosts) {
     const key = h.domains.join();
     const before = merged.get(key);
-    merged.set(key, before ? { ...before, routes: [...before.routes, ...h.routes] } : h);
+    merged.set(key, before ? { ...before, routes: catchAllsLast([...before.routes, ...h.routes]) } : h);
   }
   return [...merged.values()];
+}
+
+function catchAllsLast(routes: readonly RouteIr[]): RouteIr[] {
+  return [...routes.filter((r) => !isCatchAll(r.match)), ...routes.filter((r) => isCatchAll(r.match))];
 }
 
 function redirectHost(host: string, port: number, source: GatewayListenerIr["source"]): VirtualHostIr {

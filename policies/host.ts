@@ -2,11 +2,21 @@ import type { PolicyWorld, Service } from "./world.ts";
 
 type Services = Pick<PolicyWorld, "mesh" | "services">;
 
-/** A host as written in an object of `namespace`: a name without dots is a service of that namespace. */
-export function fullHost(host: string, namespace: string, world: Services): string {
-  return host.includes(".") || host.includes("*") || host.includes(":")
-    ? host
-    : `${host}.${namespace}.svc.${world.mesh.clusterDomain}`;
+/** The domain that Istio's and Kubernetes' examples write, whatever the cluster's own is called. */
+const USUAL_DOMAIN = "cluster.local";
+
+/**
+ * A host as written in an object of `namespace`: a name without dots is a service of that namespace; letter case says
+ * nothing (RFC 4343); under another cluster domain `cluster.local` stands for it.
+ */
+export function fullHost(written: string, namespace: string, world: Services): string {
+  const host = written.toLowerCase();
+  const domain = world.mesh.clusterDomain;
+  if (!host.includes(".") && !host.includes("*") && !host.includes(":"))
+    return `${host}.${namespace}.svc.${domain}`;
+  return domain !== USUAL_DOMAIN && host.endsWith(`.svc.${USUAL_DOMAIN}`)
+    ? host.slice(0, -USUAL_DOMAIN.length) + domain
+    : host;
 }
 
 export function hostMatches(pattern: string, host: string): boolean {
@@ -46,4 +56,14 @@ export function domainsOf(service: Service, namespace: string, world: Services):
   for (const a of service.addresses) domains.push(a.includes(":") ? `[${a}]` : a);
   if (service.headless) domains.push(`*.${host}`);
   return world.mesh.clusterDomain === "" ? [name] : domains;
+}
+
+/** For people: no service has this host; what they may have meant where it is nearly one. */
+export function unknownHost(world: Services, host: string): string {
+  const said = `no service has the host ${host}`;
+  const [name = "", namespace, svc, ...rest] = host.split(".");
+  // Istio takes a name with a dot as it stands: "reviews.shop" is no short form in an object.
+  if (namespace === undefined || rest.length > 0 || (svc !== undefined && svc !== "svc")) return said;
+  const full = `${name}.${namespace}.svc.${world.mesh.clusterDomain}`;
+  return findService(world, full)?.host === full ? `${said} (write ${full})` : said;
 }

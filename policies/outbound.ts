@@ -18,6 +18,7 @@ import {
   DEFAULT_RETRY,
   homelessHosts,
   l4Matches,
+  type RouteContext,
   resolveHttpRoutes,
   type VirtualService,
   virtualServicesFor,
@@ -86,11 +87,14 @@ function homeless(
   port: number,
   taken: ReadonlySet<string>,
 ): VirtualHostIr[] {
-  return homelessHosts(world).flatMap(({ host, vs }): VirtualHostIr[] => {
-    if (taken.has(host.toLowerCase()) || !isExported(vs.spec.exportTo, vs.namespace, client.namespace))
-      return [];
-    const routes = resolveHttpRoutes(world, vs, { port, gateway: "mesh", ...client });
-    return routes.length === 0 ? [] : [{ name: `${host}:${port}`, domains: [host], routes }];
+  return homelessHosts(world).flatMap(({ host, candidates }): VirtualHostIr[] => {
+    if (taken.has(host)) return [];
+    const routes = firstThatSpeaks(
+      world,
+      candidates.filter((vs) => isExported(vs.spec.exportTo, vs.namespace, client.namespace)),
+      { port, gateway: "mesh", ...client },
+    );
+    return routes === null ? [] : [{ name: `${host}:${port}`, domains: [host], routes }];
   });
 }
 
@@ -116,10 +120,9 @@ function policyRoutes(
   service: Service,
   port: ServicePort,
 ): readonly RouteIr[] | null {
-  const vs = virtualServicesFor(world, service.host, client.namespace).find(
-    (v) => (v.spec.http?.length ?? 0) > 0,
-  );
-  if (vs) return resolveHttpRoutes(world, vs, { port: port.number, gateway: "mesh", ...client });
+  const context = { port: port.number, gateway: "mesh", ...client };
+  const spoken = firstThatSpeaks(world, virtualServicesFor(world, service.host, client.namespace), context);
+  if (spoken !== null) return spoken;
   const attached = routesOnService(world, service).filter(
     (r) =>
       // A route in the caller's namespace speaks for that namespace alone (GAMMA consumer route).
@@ -135,6 +138,19 @@ function policyRoutes(
   if (attached.length === 0) return null;
   const consumer = attached.filter((r) => r.namespace === client.namespace);
   return resolveHttpRoutesOf(world, consumer.length > 0 ? consumer : attached);
+}
+
+/** A VirtualService whose rules all concern other clients, ports or gateways does not speak: the next one is asked. */
+function firstThatSpeaks(
+  world: PolicyWorld,
+  candidates: readonly VirtualService[],
+  context: RouteContext,
+): readonly RouteIr[] | null {
+  for (const vs of candidates) {
+    const routes = resolveHttpRoutes(world, vs, context);
+    if (routes.length > 0) return routes;
+  }
+  return null;
 }
 
 const plain = (cluster: ClusterRef): WeightedClusterIr => ({

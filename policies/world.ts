@@ -89,16 +89,36 @@ export interface World {
 }
 
 const byKind = new Memo<readonly Loaded[]>();
-/** All objects of one kind, oldest first (file order breaks ties): Istio's order of precedence. */
+/** All objects of one kind, in their order of precedence. */
 export function objectsOf<K extends KindKey>(
   world: { objects: readonly Loaded[] },
   key: K,
 ): readonly Loaded<K>[] {
   return byKind.get(world.objects, key, () =>
-    world.objects
-      .filter((o) => isKind(o, key))
-      .sort((a, b) => (a.created < b.created ? -1 : a.created > b.created ? 1 : 0)),
+    inOrder(
+      key,
+      world.objects.filter((o) => isKind(o, key)),
+    ),
   ) as readonly Loaded<K>[];
+}
+
+/**
+ * Oldest first. Among equals the name decides, not the file: Istio compares "name.namespace"
+ * (sortConfigByCreationTime), the Gateway API "namespace/name". The core kinds stay as they were given.
+ */
+function inOrder(key: KindKey, objects: readonly Loaded[]): readonly Loaded[] {
+  const core = !key.includes(".istio.io/") && !key.startsWith("gateway.");
+  const named = ({ namespace, name }: Loaded): string =>
+    key.startsWith("gateway.") ? `${namespace}/${name}` : `${name}.${namespace}`;
+  return objects
+    .map((object) => ({ object, age: ageOf(object.created), name: core ? "" : named(object) }))
+    .sort((a, b) => a.age - b.age || (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
+    .map(({ object }) => object);
+}
+
+/** Milliseconds since 1970; an unknown time counts as the oldest. */
+function ageOf(created: string): number {
+  return created === "" ? 0 : Date.parse(created) || 0;
 }
 
 export function selects(

@@ -42,7 +42,7 @@ export function applyObjects(text: string, current: readonly Loaded[], config: C
     files.set(file, o);
   }
   // As it will be loaded from applied/.
-  const texts = new Map([...files].map(([file, o]) => [file, serialize(o)]));
+  const texts = new Map([...files].map(([file, o]) => [file, serialize(o, createdOf(o, file, current))]));
   const incoming = [...texts].flatMap(([file, content]) => {
     const again = load(content, file);
     refuse(again.issues);
@@ -102,8 +102,29 @@ function fileOf({ source: s }: Loaded, config: Config): string {
   return join(appliedDir(config.stateDir), `${readable}-${hash}.json`);
 }
 
-function serialize(o: Loaded): string {
-  const metadata = { ...(o.raw["metadata"] as object), ...(o.namespace && { namespace: o.namespace }) };
+let last = 0;
+/** Of two applies one after the other the first is the older, however fast they come. */
+function now(): string {
+  last = Math.max(Date.now(), last + 1);
+  return new Date(last).toISOString();
+}
+
+/**
+ * Which of two policies counts is often decided by age (Istio: the oldest wins), so what is applied again keeps its
+ * time of creation, and what hides an object from a file keeps that one's. "" = none was known.
+ */
+function createdOf(o: Loaded, file: string, current: readonly Loaded[]): string {
+  const same = current.filter((c) => c.key === o.key && c.namespace === o.namespace && c.name === o.name);
+  const before = same.find((c) => c.source.file === file) ?? same[0];
+  return before === undefined ? o.created || now() : before.created;
+}
+
+function serialize(o: Loaded, created: string): string {
+  const metadata = {
+    ...(o.raw["metadata"] as object),
+    ...(o.namespace && { namespace: o.namespace }),
+    creationTimestamp: created === "" ? undefined : created,
+  };
   return `${JSON.stringify({ ...o.raw, metadata }, null, 2)}\n`;
 }
 

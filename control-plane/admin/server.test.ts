@@ -139,6 +139,33 @@ describe("admin", () => {
     expect((await call("DELETE", "/objects/VirtualService/default/reviews")).status).toBe(409);
     expect((await call("DELETE", "/objects/VirtualService/default/none")).status).toBe(404);
   });
+  it("stamps the time of creation, and keeps it when the object is applied again", async () => {
+    const created = async (name: string) => {
+      const { body } = await call("GET", `/objects?kind=VirtualService&name=${name}`);
+      return body.objects[0].object.metadata.creationTimestamp;
+    };
+    const apply = async (text: string) => expect((await call("PUT", "/objects", text)).status).toBe(200);
+    await apply(vs("zeta"));
+    await apply(vs("alpha"));
+    const first = await created("zeta");
+    expect(Date.parse(first)).toBeLessThan(Date.parse(await created("alpha")));
+    await apply(vs("zeta", "9s"));
+    expect(await created("zeta")).toBe(first);
+    // What hides an object from a file is that object, as old as it was.
+    await apply(vs("reviews", "9s"));
+    expect(await created("reviews")).toBeUndefined();
+    await apply(
+      vs("given").replace(
+        "namespace: default",
+        'namespace: default, creationTimestamp: "2020-01-01T00:00:00Z"',
+      ),
+    );
+    expect(await created("given")).toBe("2020-01-01T00:00:00Z");
+    const odd = vs("odd").replace("namespace: default", "namespace: default, creationTimestamp: yesterday");
+    expect((await call("PUT", "/objects", odd)).body.errors[0]).toContain(
+      "metadata.creationTimestamp: must be a time",
+    );
+  });
   it("refuses a body with any error and changes nothing", async () => {
     const before = await call("GET", "/world");
     for (const bad of ["", "a: [", vs("x").replace("hosts", "hots"), vs("good") + vs("good")]) {

@@ -1,4 +1,4 @@
-import { findService, fullHost } from "../host.ts";
+import { findService, fullHost, unknownHost } from "../host.ts";
 import { objectsOf } from "../world.ts";
 import type { WorldCheck } from "../world-check.ts";
 
@@ -6,7 +6,7 @@ export const validateDestinationRules: WorldCheck = (world, say) => {
   for (const r of objectsOf(world, "networking.istio.io/DestinationRule")) {
     const host = fullHost(r.spec.host, r.namespace, world);
     if (!host.includes("*") && !findService(world, host))
-      say("warning", "unknown-host", r, ["spec", "host"], `no service has the host ${host}`);
+      say("warning", "unknown-host", r, ["spec", "host"], unknownHost(world, host));
     const policies = [
       { path: ["spec", "trafficPolicy"], policy: r.spec.trafficPolicy },
       ...(r.spec.subsets ?? []).map((s, i) => ({

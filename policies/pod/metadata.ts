@@ -1,6 +1,10 @@
-import { labels, list, object, str } from "../schema.ts";
+import { check, labels, list, object, str } from "../schema.ts";
 import { anything } from "./fields.ts";
 
+// Age decides which of two policies counts: a text that is no time would pass for the oldest.
+const time = check(str, (text) =>
+  Number.isNaN(Date.parse(text)) ? 'must be a time such as "2026-01-31T12:00:00Z" (RFC 3339)' : null,
+);
 /** ObjectMeta, whole: a misspelt `lables` must not vanish. What the API server fills in is taken and not read. */
 export const OBJECT_META = {
   name: str,
@@ -8,7 +12,7 @@ export const OBJECT_META = {
   namespace: str,
   labels,
   annotations: labels,
-  creationTimestamp: str,
+  creationTimestamp: time,
   deletionTimestamp: str,
   deletionGracePeriodSeconds: anything,
   finalizers: list(str),

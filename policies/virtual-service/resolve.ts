@@ -4,6 +4,7 @@ import { Memo } from "#lib/memo.ts";
 import { findService, fullHost, hostMatches } from "../host.ts";
 import type { Loaded } from "../load.ts";
 import { isExported, objectsOf, type PolicyWorld, selects } from "../world.ts";
+import { rulesOf } from "./delegate.ts";
 import type {
   DestinationSpec,
   HeadersSpec,
@@ -75,16 +76,26 @@ export function virtualServicesFor(
   return [...named, ...patterns].filter((vs) => isExported(vs.spec.exportTo, vs.namespace, clientNamespace));
 }
 
-const homelessOf = new Memo<readonly { readonly host: string; readonly vs: VirtualService }[]>();
-/** Hosts of mesh VirtualServices that no service has, each with its oldest VirtualService. */
-export function homelessHosts(world: PolicyWorld) {
+interface HomelessHost {
+  readonly host: string;
+  /** Oldest first. */
+  readonly candidates: readonly VirtualService[];
+}
+const homelessOf = new Memo<readonly HomelessHost[]>();
+/** Hosts of mesh VirtualServices that no service has. */
+export function homelessHosts(world: PolicyWorld): readonly HomelessHost[] {
   return homelessOf.get(world, "", () => {
     const { exact, wild } = meshIndex(world);
     const hosts = new Set(world.services.map((s) => s.host));
-    const names = [...exact].flatMap(([host, [vs]]) => (vs && !hosts.has(host) ? [{ host, vs }] : []));
-    const used = (pattern: string) => world.services.some((s) => hostMatches(pattern, s.host));
-    const patterns = wild.filter((x, i) => wild.findIndex((y) => y.host === x.host) === i && !used(x.host));
-    return [...names, ...patterns].filter(({ vs }) => (vs.spec.http?.length ?? 0) > 0);
+    const names = [...exact]
+      .filter(([host]) => !hosts.has(host))
+      .map(([host, candidates]) => ({ host, candidates }));
+    const patterns = [...Map.groupBy(wild, (x) => x.host)]
+      .filter(([pattern]) => !world.services.some((s) => hostMatches(pattern, s.host)))
+      .map(([host, list]) => ({ host, candidates: list.map((x) => x.vs) }));
+    return [...names, ...patterns].filter(({ candidates }) =>
+      candidates.some((vs) => (vs.spec.http?.length ?? 0) > 0),
+    );
   });
 }
 
@@ -92,28 +103,25 @@ export function l4Matches(match: L4MatchSpec, vs: VirtualService, context: Route
   return concerns(match, vs, context);
 }
 
+/** For this client; empty if no rule concerns it: then the policy does not speak. */
 export function resolveHttpRoutes(world: PolicyWorld, vs: VirtualService, context: RouteContext): RouteIr[] {
   const routes: RouteIr[] = [];
-  for (const [i, route] of (vs.spec.http ?? []).entries()) {
-    const matches = route.match && route.match.length > 0 ? route.match : [null];
-    for (const [j, match] of matches.entries()) {
-      if (match !== null && !concerns(match, vs, context)) continue;
-      const line = match === null ? vs.line(["spec", "http", i]) : vs.line(["spec", "http", i, "match", j]);
-      const ir = matchIr(match);
-      if (route.delegate) routes.push(...delegated(world, vs, route, ir, context));
-      else routes.push(routeIr(world, vs, route, match, ir, line, context));
-    }
+  for (const { owner, route, matches } of rulesOf(world, vs).rules) {
+    for (const { match, path } of matches)
+      if (match === null || concerns(match, vs, context))
+        routes.push(routeIr(world, owner, route, match, owner.line(path), context));
     // What stands behind a catch-all can never be reached; istiod stops here as well.
     if (routes.some((r) => isCatchAll(r.match))) break;
   }
   return routes;
 }
 
-function isCatchAll(m: RouteMatchIr): boolean {
-  return (
-    (m.path === null || (m.path.kind === "prefix" && m.path.value === "/")) &&
-    m.headers.length + m.query.length === 0
-  );
+export function isCatchAll({ path, headers, query }: RouteMatchIr): boolean {
+  const all =
+    path === null ||
+    (path.kind === "prefix" && path.value === "/") ||
+    (path.kind === "regex" && path.value === ".*");
+  return all && headers.length + query.length === 0;
 }
 
 function concerns(match: L4MatchSpec, vs: VirtualService, context: RouteContext): boolean {
@@ -186,10 +194,10 @@ function routeIr(
   vs: VirtualService,
   route: HttpRouteSpec,
   match: HttpMatchSpec | null,
-  ir: RouteMatchIr,
   line: number,
   context: RouteContext,
 ): RouteIr {
+  const ir = matchIr(match);
   const abort = route.fault?.abort;
   const delay = route.fault?.delay;
   return {
@@ -272,42 +280,4 @@ function retryIr(r: HttpRouteSpec["retries"]): RetryIr | null {
     avoidPreviousHosts: r.retryIgnorePreviousHosts ?? true,
     otherLocalities: r.retryRemoteLocalities ?? false,
   };
-}
-
-/** The delegate's routes, each narrowed by the root's match. Paths that cannot both hold drop the route. */
-function delegated(
-  world: PolicyWorld,
-  root: VirtualService,
-  route: HttpRouteSpec,
-  outer: RouteMatchIr,
-  context: RouteContext,
-): RouteIr[] {
-  const ns = route.delegate!.namespace ?? root.namespace;
-  const target = objectsOf(world, "networking.istio.io/VirtualService").find(
-    (v) => v.name === route.delegate!.name && v.namespace === ns,
-  );
-  // A delegate may not delegate again (Istio): this also ends cycles.
-  if (!target || (target.spec.http ?? []).some((h) => h.delegate)) return [];
-  return resolveHttpRoutes(world, target, context).flatMap((inner) => {
-    const a = outer.path;
-    const b = inner.match.path;
-    const path =
-      b === null
-        ? a
-        : a === null || (a.kind === "prefix" && b.kind !== "regex" && b.value.startsWith(a.value))
-          ? b
-          : undefined;
-    if (path === undefined) return [];
-    return [
-      {
-        ...inner,
-        match: {
-          path,
-          ignorePathCase: outer.ignorePathCase || inner.match.ignorePathCase,
-          headers: [...outer.headers, ...inner.match.headers],
-          query: [...outer.query, ...inner.match.query],
-        },
-      },
-    ];
-  });
 }

@@ -1,7 +1,9 @@
-import { findService, fullHost, hostMatches } from "../host.ts";
+import type { Protocol } from "#ir/cluster.ts";
+import { findService, fullHost, hostMatches, unknownHost } from "../host.ts";
 import type { Loaded } from "../load.ts";
-import { objectsOf, type World } from "../world.ts";
+import { objectsOf, type Service, type World } from "../world.ts";
 import { place, type Say, type WorldCheck } from "../world-check.ts";
+import { delegateFault, findVirtualService, rulesOf } from "./delegate.ts";
 import { gatewayNames, type VirtualService } from "./resolve.ts";
 
 export const validateVirtualServices: WorldCheck = (world, say) => {
@@ -17,6 +19,7 @@ export const validateVirtualServices: WorldCheck = (world, say) => {
     ),
   );
   const hosts = new Map<string, Loaded>();
+  const subsets = subsetsOf(world);
   for (const vs of services) {
     for (const [i, gateway] of gatewayNames(vs.spec.gateways, vs.namespace).entries())
       if (gateway !== "mesh" && !gateways.has(gateway))
@@ -27,12 +30,15 @@ export const validateVirtualServices: WorldCheck = (world, say) => {
           ["spec", "gateways", i],
           `no Gateway ${gateway}: it serves nothing there`,
         );
-    if ((vs.spec.hosts ?? []).length === 0 && !delegates.has(`${vs.namespace}/${vs.name}`))
-      say("warning", "no-hosts", vs, ["spec"], "has no hosts, and no other VirtualService delegates to it");
+    if ((vs.spec.hosts ?? []).length === 0) {
+      if (!delegates.has(`${vs.namespace}/${vs.name}`))
+        say("warning", "no-hosts", vs, ["spec"], "has no hosts, and no other VirtualService delegates to it");
+      validateDelegateItself(say, vs);
+    }
     if (gatewayNames(vs.spec.gateways, vs.namespace).includes("mesh"))
       validateMeshHosts(world, say, vs, hosts);
-    validateDestinations(world, say, vs);
-    validateDelegates(services, say, vs);
+    validateDestinations(world, say, vs, subsets);
+    validateDelegates(world, say, vs);
   }
 };
 
@@ -47,12 +53,14 @@ function validateMeshHosts(world: World, say: Say, vs: VirtualService, hosts: Ma
         "conflicting-host",
         vs,
         ["spec", "hosts", i],
-        `${host} belongs to VirtualService ${place(first)}, the oldest; this one is ignored for it`,
+        `${host} belongs to VirtualService ${place(first)}, the oldest; this one counts only for clients whom no rule of that one concerns`,
       );
     else hosts.set(host, vs);
+    const service = findService(world, host);
+    if (service !== null) validateProtocols(say, vs, service, i);
     if (
       !first &&
-      !findService(world, host) &&
+      service === null &&
       !(host.includes("*") && world.services.some((s) => hostMatches(host, s.host)))
     )
       say(
@@ -60,51 +68,124 @@ function validateMeshHosts(world: World, say: Say, vs: VirtualService, hosts: Ma
         "unknown-host",
         vs,
         ["spec", "hosts", i],
-        `no service has the host ${host}: it is served on the HTTP ports of other services only`,
+        `${unknownHost(world, host)}: it is served on the HTTP ports of other services only`,
       );
   }
 }
 
-function validateDestinations(world: World, say: Say, vs: VirtualService): void {
-  const rules = objectsOf(world, "networking.istio.io/DestinationRule");
-  for (const [i, http] of (vs.spec.http ?? []).entries())
-    for (const [j, { destination: d }] of (http.route ?? []).entries()) {
-      const path = ["spec", "http", i, "route", j, "destination"];
-      const host = fullHost(d.host, vs.namespace, world);
-      if (!findService(world, host))
-        say("warning", "unknown-host", vs, [...path, "host"], `no service has the host ${host}`);
-      else if (
-        d.subset !== undefined &&
-        !rules.some(
-          (r) =>
-            fullHost(r.spec.host, r.namespace, world) === host &&
-            r.spec.subsets?.some((s) => s.name === d.subset),
-        )
-      )
-        say(
-          "warning",
-          "unknown-subset",
-          vs,
-          [...path, "subset"],
-          `no DestinationRule gives ${host} a subset "${d.subset}": requests get 503`,
-        );
-    }
+const CARRIED: Readonly<Record<"http" | "tls" | "tcp", readonly Protocol[]>> = {
+  http: ["http", "http2", "grpc", "auto"],
+  tls: ["tls"],
+  tcp: ["tcp", "tls", "auto"],
+};
+
+/** Rules of a kind that no port of the service speaks. */
+function validateProtocols(say: Say, vs: VirtualService, { host, ports }: Service, i: number): void {
+  for (const kind of ["http", "tls", "tcp"] as const) {
+    if ((vs.spec[kind] ?? []).length === 0 || ports.length === 0) continue;
+    if (ports.some((p) => CARRIED[kind].includes(p.protocol))) continue;
+    const spoken = ports.map((p) => `${p.number} ${p.name || "(no name)"}: ${p.protocol}`).join(", ");
+    say(
+      "warning",
+      "wrong-protocol",
+      vs,
+      ["spec", "hosts", i],
+      `its ${kind} rules have no effect for ${host}: no port speaks that (${spoken}); the port's name or appProtocol says what it speaks`,
+    );
+  }
 }
 
-function validateDelegates(services: readonly VirtualService[], say: Say, vs: VirtualService): void {
+interface Subsets {
+  /** Host -> names of the subsets that some DestinationRule gives it. */
+  readonly exact: ReadonlyMap<string, ReadonlySet<string>>;
+  readonly wild: readonly { readonly pattern: string; readonly names: ReadonlySet<string> }[];
+}
+
+function subsetsOf(world: World): Subsets {
+  const all = new Map<string, Set<string>>();
+  for (const r of objectsOf(world, "networking.istio.io/DestinationRule")) {
+    const host = fullHost(r.spec.host, r.namespace, world);
+    const names = all.get(host) ?? new Set();
+    for (const { name } of r.spec.subsets ?? []) names.add(name);
+    all.set(host, names);
+  }
+  const wild = [...all].filter(([host]) => host.includes("*"));
+  return { exact: all, wild: wild.map(([pattern, names]) => ({ pattern, names })) };
+}
+
+function validateDestinations(world: World, say: Say, vs: VirtualService, subsets: Subsets): void {
+  for (const kind of ["http", "tls", "tcp"] as const)
+    for (const [i, rule] of (vs.spec[kind] ?? []).entries())
+      for (const [j, { destination: d }] of (rule.route ?? []).entries()) {
+        const path = ["spec", kind, i, "route", j, "destination"];
+        const host = fullHost(d.host, vs.namespace, world);
+        const service = findService(world, host);
+        if (service === null) {
+          say("warning", "unknown-host", vs, [...path, "host"], unknownHost(world, host));
+          continue;
+        }
+        const port = d.port?.number;
+        if (port !== undefined && !service.ports.some((p) => p.number === port))
+          say(
+            "warning",
+            "unknown-port",
+            vs,
+            [...path, "port", "number"],
+            `${host} has no port ${port} (it has ${service.ports.map((p) => p.number).join(", ") || "none"}): ${FAILS[kind]}`,
+          );
+        const known =
+          d.subset === undefined ||
+          subsets.exact.get(host)?.has(d.subset) ||
+          subsets.wild.some((w) => hostMatches(w.pattern, host) && w.names.has(d.subset!));
+        if (!known)
+          say(
+            "warning",
+            "unknown-subset",
+            vs,
+            [...path, "subset"],
+            `no DestinationRule gives ${host} a subset "${d.subset}": ${FAILS[kind]}`,
+          );
+      }
+}
+
+const FAILS = {
+  http: "requests get 503",
+  tls: "connections are closed",
+  tcp: "connections are closed",
+} as const;
+
+function validateDelegates(world: World, say: Say, vs: VirtualService): void {
   for (const [i, http] of (vs.spec.http ?? []).entries()) {
     if (!http.delegate) continue;
     const ns = http.delegate.namespace ?? vs.namespace;
-    const target = services.find((v) => v.name === http.delegate!.name && v.namespace === ns);
+    const target = findVirtualService(world, ns, http.delegate.name ?? "");
     const path = ["spec", "http", i, "delegate"];
+    const fault = target === undefined ? null : delegateFault(vs, target);
     if (!target) say("error", "unknown-delegate", vs, path, `no VirtualService ${ns}/${http.delegate.name}`);
-    else if (target.spec.http?.some((h) => h.delegate))
-      say(
-        "error",
-        "nested-delegate",
-        vs,
-        path,
-        `${place(target)} delegates itself: only one level is allowed (this also refuses cycles)`,
-      );
+    else if (fault !== null) {
+      const code = target.spec.http?.some((h) => h.delegate) ? "nested-delegate" : "not-a-delegate";
+      say("error", code, vs, path, `${place(target)} ${fault}`);
+    }
   }
+  for (const { delegate, rule } of rulesOf(world, vs).dropped)
+    say(
+      "warning",
+      "outside-of-root",
+      delegate,
+      ["spec", "http", rule],
+      `matches what VirtualService ${place(vs)} does not hand on: the rule has no effect there (each match must lie inside one of the root's)`,
+    );
+}
+
+/** What a delegate cannot say: its root says where it serves (Istio). */
+function validateDelegateItself(say: Say, vs: VirtualService): void {
+  for (const field of ["gateways", "tls", "tcp"] as const)
+    if ((vs.spec[field] ?? []).length > 0)
+      say(
+        "warning",
+        "not-carried-out",
+        vs,
+        ["spec", field],
+        `has no effect: a VirtualService without hosts is a delegate, and a delegate's ${field} are not read`,
+      );
 }

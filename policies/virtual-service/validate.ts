@@ -53,7 +53,7 @@ function validateMeshHosts(world: World, say: Say, vs: VirtualService, hosts: Ma
         "conflicting-host",
         vs,
         ["spec", "hosts", i],
-        `${host} belongs to VirtualService ${place(first)}, the oldest; this one counts only for clients whom no rule of that one concerns`,
+        `${host} belongs to VirtualService ${place(first)}, the oldest; this one is ignored for it, except for clients whom no rule of that one concerns`,
       );
     else hosts.set(host, vs);
     const service = findService(world, host);

@@ -1,6 +1,6 @@
 /** PKCS#10 requests (RFC 2986): we write the least, and read only what proves that the caller holds the key. */
 import { createPublicKey, type KeyObject, sign, verify } from "node:crypto";
-import { checkPublicKey, ECDSA_SHA256, signatureAlgorithm } from "./algorithms.ts";
+import { checkKeyForm, checkPublicKey, ECDSA_SHA256, signatureAlgorithm } from "./algorithms.ts";
 import * as der from "./der.ts";
 import { fromPem, toPem } from "./pem.ts";
 
@@ -59,6 +59,7 @@ export function parseCsr(pem: string): { publicKey: KeyObject; spki: Buffer } {
   const algorithm = signatureAlgorithm(
     der.oidOf(der.children(parts[1], "signature algorithm")[0], "signature algorithm"),
   );
+  checkKeyForm(info[2]);
   const spki = der.encode(der.expectType(info[2], der.Tag.SEQUENCE, "public key"));
   let publicKey: KeyObject;
   try {

@@ -4,12 +4,14 @@
  * `encode(node)` the original bytes of any part, as signatures need.
  */
 import forge from "node-forge";
+import { MAX_ASN1_DEPTH, MAX_ASN1_ELEMENTS } from "./limits.ts";
 
 const { asn1 } = forge;
 export type Node = forge.asn1.Asn1;
 export const Tag = asn1.Type;
 
 export function decode(der: Buffer): Node {
+  checkExtent(der);
   const node = asn1.fromDer(forge.util.createBuffer(der.toString("latin1")), {
     strict: true,
     parseAllBytes: true,
@@ -18,6 +20,35 @@ export function decode(der: Buffer): Node {
   } as unknown as boolean);
   if (!encode(node).equals(der)) throw new Error("the bytes are BER but not DER");
   return node;
+}
+
+/**
+ * Walks the tags and lengths alone, before forge builds an object for each: bounds how many there are and how deep.
+ * What is no DER in itself is left to forge and to the comparison above.
+ */
+function checkExtent(der: Buffer): void {
+  const ends: number[] = [];
+  let elements = 0;
+  let at = 0;
+  while (at < der.length) {
+    while (ends.length > 0 && at >= ends[ends.length - 1]!) ends.pop();
+    if (++elements > MAX_ASN1_ELEMENTS)
+      throw new Error(`the ASN.1 has more than ${MAX_ASN1_ELEMENTS} elements`);
+    const tag = der[at++]!;
+    let length = der[at++] ?? 0;
+    if (length > 0x84 || length === 0x80 || (tag & 0x1f) === 0x1f)
+      throw new Error("the ASN.1 has a tag or a length that certificates have not");
+    if (length > 0x80) {
+      const bytes = length - 0x80;
+      if (at + bytes > der.length) throw new Error("the ASN.1 ends too early");
+      length = der.readUIntBE(at, bytes);
+      at += bytes;
+    }
+    if (at + length > (ends.at(-1) ?? der.length)) throw new Error("the ASN.1 ends too early");
+    if ((tag & 0x20) === 0) at += length;
+    else if (ends.push(at + length) > MAX_ASN1_DEPTH)
+      throw new Error(`the ASN.1 nests more than ${MAX_ASN1_DEPTH} deep`);
+  }
 }
 
 export function encode(node: Node): Buffer {
@@ -78,6 +109,14 @@ export function bytesOf(node: Node | undefined, what: string): Buffer {
   if (node === undefined || typeof node.value !== "string")
     throw new Error(`${what} is missing or not a plain value`);
   return Buffer.from(node.value, "latin1");
+}
+
+/** DER knows one TRUE (0xff) and one FALSE (0x00): anything else is read differently by different libraries. */
+export function booleanOf(node: Node | undefined, what: string): boolean {
+  const bytes = bytesOf(expectType(node, Tag.BOOLEAN, what), what);
+  if (bytes.length !== 1 || (bytes[0] !== 0xff && bytes[0] !== 0))
+    throw new Error(`${what} is no DER boolean`);
+  return bytes[0] === 0xff;
 }
 
 export function expectType(node: Node | undefined, type: forge.asn1.Type, what: string): Node {

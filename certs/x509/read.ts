@@ -3,7 +3,9 @@
  * ", " and NUL and forge other names there (CVE-2021-44531..3, CVE-2025-66220).
  */
 import { X509Certificate } from "node:crypto";
+import { checkKeyForm } from "./algorithms.ts";
 import * as der from "./der.ts";
+import { MAX_CERTIFICATE_BYTES, MAX_EXTENSIONS, MAX_NAMES } from "./limits.ts";
 
 export interface ReadCertificate {
   der: Buffer;
@@ -26,9 +28,6 @@ export interface ReadCertificate {
   unknownCritical: string[];
 }
 
-/** Generous for a workload: an RSA 4096 chain element is 2 KB. */
-const MAX_CERTIFICATE_BYTES = 16 * 1024;
-
 /** Throws when the bytes are not one DER certificate of version 3. */
 export function readCertificate(bytes: Buffer): ReadCertificate {
   if (bytes.length > MAX_CERTIFICATE_BYTES)
@@ -36,6 +35,7 @@ export function readCertificate(bytes: Buffer): ReadCertificate {
   const parts = der.children(der.decode(bytes), "certificate");
   const tbs = der.children(parts[0], "certificate body");
   if (!der.isContext(tbs[0], 0)) throw new Error("the certificate is not X.509 version 3");
+  checkKeyForm(tbs[6]);
   const x509 = new X509Certificate(bytes);
   const signatureOid = der.oidOf(der.children(parts[1], "signature algorithm")[0], "signature algorithm");
   if (!der.encode(parts[1]!).equals(der.encode(tbs[2]!)))
@@ -54,13 +54,16 @@ export function readCertificate(bytes: Buffer): ReadCertificate {
     unknownCritical: [],
   };
   const holder = tbs.slice(7).find((node) => der.isContext(node, 3));
+  const extensions = holder ? der.children(der.children(holder, "extensions")[0], "extensions") : [];
+  if (extensions.length > MAX_EXTENSIONS)
+    throw new Error(`${extensions.length} extensions are not accepted, at most ${MAX_EXTENSIONS}`);
   const seen = new Set<string>();
-  for (const node of holder ? der.children(der.children(holder, "extensions")[0], "extensions") : []) {
+  for (const node of extensions) {
     const fields = der.children(node, "extension");
     const id = der.oidOf(fields[0], "extension id");
     if (seen.has(id)) throw new Error(`extension ${id} appears twice`); // RFC 5280 4.2
     seen.add(id);
-    const critical = fields.length === 3 && der.bytesOf(fields[1], "critical")[0] === 0xff;
+    const critical = fields.length === 3 && der.booleanOf(fields[1], "critical");
     readExtension(cert, id, critical, der.bytesOf(octetsIn(fields), `extension ${id}`));
   }
   return cert;
@@ -74,15 +77,15 @@ function readExtension(cert: ReadCertificate, id: string, critical: boolean, val
   switch (id) {
     case "2.5.29.17": {
       cert.sanCritical = critical;
-      for (const name of der.children(der.decode(value), "subjectAltName"))
+      for (const name of few(der.children(der.decode(value), "subjectAltName"), "names"))
         if (der.isContext(name, 6)) cert.uris.push(der.bytesOf(name, "URI name").toString("latin1"));
       return;
     }
     case "2.5.29.19": {
       const fields = der.children(der.decode(value), "basicConstraints");
-      cert.isCa = fields[0]?.type === der.Tag.BOOLEAN && der.bytesOf(fields[0], "cA")[0] === 0xff;
+      cert.isCa = fields[0]?.type === der.Tag.BOOLEAN && der.booleanOf(fields[0], "cA");
       const length = fields.find((field) => field.type === der.Tag.INTEGER);
-      if (length) cert.pathLength = Number.parseInt(der.bytesOf(length, "pathLen").toString("hex"), 16);
+      if (length) cert.pathLength = pathLength(der.bytesOf(length, "pathLen"));
       return;
     }
     case "2.5.29.15": {
@@ -97,9 +100,9 @@ function readExtension(cert: ReadCertificate, id: string, critical: boolean, val
       return;
     }
     case "2.5.29.37":
-      cert.extendedKeyUsage = der
-        .children(der.decode(value), "extKeyUsage")
-        .map((usage) => der.oidOf(usage, "extKeyUsage"));
+      cert.extendedKeyUsage = few(der.children(der.decode(value), "extKeyUsage"), "purposes").map((usage) =>
+        der.oidOf(usage, "extKeyUsage"),
+      );
       return;
     case "2.5.29.30":
       cert.nameConstraints = true;
@@ -107,4 +110,16 @@ function readExtension(cert: ReadCertificate, id: string, critical: boolean, val
     default:
       if (critical) cert.unknownCritical.push(id);
   }
+}
+
+function few(nodes: der.Node[], what: string): der.Node[] {
+  if (nodes.length > MAX_NAMES)
+    throw new Error(`${nodes.length} ${what} are not accepted, at most ${MAX_NAMES}`);
+  return nodes;
+}
+
+/** RFC 5280 4.2.1.9: not negative. More than 127 is out of reach, and refused with what is negative. */
+function pathLength(bytes: Buffer): number {
+  if (bytes.length !== 1 || bytes[0]! > 127) throw new Error("pathLenConstraint is not 0 to 127");
+  return bytes[0]!;
 }

@@ -1,6 +1,8 @@
 /** X.509-SVID validation (X509-SVID.md section 5, RFC 5280 section 6) of a peer's chain against the mesh's roots. */
 import { parseSpiffeId } from "../spiffe.ts";
 import { checkPublicKey, signatureAlgorithm } from "./algorithms.ts";
+import { MAX_CHAIN_BYTES, MAX_CHAIN_CERTIFICATES, MAX_SIGNATURES } from "./limits.ts";
+import { findPath } from "./path.ts";
 import { type ReadCertificate, readCertificate } from "./read.ts";
 
 /** Why a peer was refused, for counters; `error` beside it is the sentence for the log. */
@@ -14,8 +16,6 @@ export type SvidReason =
   | "trust_domain";
 export type SvidResult = { spiffeId: string; notAfter: number } | { error: string; reason: SvidReason };
 
-const MAX_CHAIN = 10;
-const MAX_DEPTH = 6;
 const SERVER_AUTH = "1.3.6.1.5.5.7.3.1";
 const CLIENT_AUTH = "1.3.6.1.5.5.7.3.2";
 
@@ -38,40 +38,16 @@ export function validateSvid(
   now: number = Date.now(),
 ): SvidResult {
   try {
-    if (chain.length === 0) throw new Refused("malformed", "the peer sent no certificate");
-    if (chain.length > MAX_CHAIN)
-      throw new Refused("malformed", `the peer sent ${chain.length} certificates`);
+    checkExtent(chain);
     if (roots.length === 0) throw new Refused("unknown_ca", "there is no trust bundle yet");
     const leaf = read(chain[0]!);
     const accepted = typeof trustDomains === "string" ? [trustDomains] : trustDomains;
     const spiffeId = checkLeaf(leaf, accepted, now);
-    const others = chain.slice(1).map(readOrSkip);
-    const anchors = roots.map(readOrSkip).filter((c) => c !== undefined);
-    // The most telling failure of any path; "unknown CA" only if nothing at all issued the leaf.
-    let failure = new Refused("unknown_ca", "no root of the mesh leads to the peer's certificate");
-    const walk = (cert: ReadCertificate, below: ReadCertificate[]): boolean => {
-      for (const anchor of anchors) {
-        if (!issued(anchor, cert)) continue;
-        try {
-          checkIssuer(anchor, below.length, accepted, now, true);
-          return true;
-        } catch (problem) {
-          if (problem instanceof Refused) failure = problem;
-        }
-      }
-      if (below.length >= MAX_DEPTH) return false;
-      for (const next of others) {
-        if (next === undefined || next === cert || below.includes(next) || !issued(next, cert)) continue;
-        try {
-          checkIssuer(next, below.length, accepted, now, false);
-          if (walk(next, [...below, next])) return true;
-        } catch (problem) {
-          if (problem instanceof Refused) failure = problem;
-        }
-      }
-      return false;
-    };
-    if (!walk(leaf, [])) throw failure;
+    const others = chain.slice(1).map(readOrSkip).filter(isRead);
+    const path = findPath(leaf, others, anchorsOf(roots), (issuer, below, isRoot) =>
+      checkIssuer(issuer, below, accepted, now, isRoot),
+    );
+    if ("failure" in path) throw whyNot(path);
     return { spiffeId, notAfter: leaf.notAfter };
   } catch (problem) {
     if (problem instanceof Refused) return { error: problem.message, reason: problem.reason };
@@ -96,13 +72,41 @@ function readOrSkip(bytes: Buffer): ReadCertificate | undefined {
   }
 }
 
-const issued = (issuer: ReadCertificate, cert: ReadCertificate): boolean => {
-  try {
-    return cert.x509.checkIssued(issuer.x509) && cert.x509.verify(issuer.x509.publicKey);
-  } catch {
-    return false;
+const isRead = (cert: ReadCertificate | undefined): cert is ReadCertificate => cert !== undefined;
+
+/** A bundle is replaced whole when it changes: its certificates are read once, not at every handshake. */
+const anchors = new WeakMap<readonly Buffer[], readonly ReadCertificate[]>();
+function anchorsOf(roots: readonly Buffer[]): readonly ReadCertificate[] {
+  let known = anchors.get(roots);
+  if (known === undefined) {
+    known = roots.map(readOrSkip).filter(isRead);
+    anchors.set(roots, known);
   }
-};
+  return known;
+}
+
+function checkExtent(chain: readonly Buffer[]): void {
+  if (chain.length === 0) throw new Refused("malformed", "the peer sent no certificate");
+  if (chain.length > MAX_CHAIN_CERTIFICATES)
+    throw new Refused("malformed", `the peer sent more than ${MAX_CHAIN_CERTIFICATES} certificates`);
+  let bytes = 0;
+  for (const cert of chain) bytes += cert.length;
+  if (bytes > MAX_CHAIN_BYTES)
+    throw new Refused(
+      "malformed",
+      `the peer sent certificates of ${bytes} bytes; the limit is ${MAX_CHAIN_BYTES}`,
+    );
+}
+
+/** The most telling failure of any way; "unknown CA" only if nothing at all issued the leaf. */
+function whyNot(path: { readonly failure: unknown; readonly gaveUp: boolean }): unknown {
+  if (path.failure !== undefined) return path.failure;
+  if (!path.gaveUp) return new Refused("unknown_ca", "no root of the mesh leads to the peer's certificate");
+  return new Refused(
+    "malformed",
+    `the peer's certificates need more than ${MAX_SIGNATURES} signatures to find a root`,
+  );
+}
 
 function checkCommon(cert: ReadCertificate, what: string, now: number): void {
   if (now < cert.notBefore)

@@ -1,11 +1,12 @@
 import { execFileSync } from "node:child_process";
-import { generateKeyPairSync } from "node:crypto";
+import { ECDH, generateKeyPairSync, sign } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { noOpenssl } from "#test/harness/openssl.ts";
 import { parseSpiffeId } from "../spiffe.ts";
+import * as der from "./der.ts";
 import { buildCsr, buildRoot, fromPem, parseCsr, toPem, validateSvid } from "./index.ts";
 
 const missing = noOpenssl();
@@ -167,6 +168,28 @@ describe.skipIf(missing)("parseCsr", () => {
     run("req", "-new", "-key", at(`rsa${bits}.key`), "-subj", "/CN=admin", "-out", at(`rsa${bits}.csr`));
     return readFileSync(at(`rsa${bits}.csr`), "utf8");
   };
+  const ecCsr = (curve: string, ...more: string[]): string => {
+    const options = [`ec_paramgen_curve:${curve}`, ...more].flatMap((option) => ["-pkeyopt", option]);
+    run("genpkey", "-algorithm", "EC", ...options, "-out", at("ec.key"));
+    run("req", "-new", "-key", at("ec.key"), "-subj", "/", "-out", at("ec.csr"));
+    return readFileSync(at("ec.csr"), "utf8");
+  };
+  // OpenSSL writes such a key in uncompressed form again: so the request is put together here.
+  const compressedCsr = (): string => {
+    const request = der.decode(fromPem("CERTIFICATE REQUEST", buildCsr(ec.privateKey))[0]!);
+    const [info, algorithm] = der.children(request, "request");
+    const key = der.children(der.children(info, "info")[2], "key");
+    const point = ECDH.convertKey(
+      der.wholeBits(key[1], "point"),
+      "prime256v1",
+      undefined,
+      undefined,
+      "compressed",
+    );
+    key[1] = der.bits(point as Buffer);
+    const signature = sign("sha256", der.encode(info!), ec.privateKey);
+    return toPem("CERTIFICATE REQUEST", der.encode(der.sequence(info!, algorithm!, der.bits(signature))));
+  };
   const tampered = (): string => {
     const der = fromPem("CERTIFICATE REQUEST", buildCsr(ec.privateKey))[0]!;
     // The last byte of the signature's s value.
@@ -198,6 +221,23 @@ describe.skipIf(missing)("parseCsr", () => {
     ["empty", () => "", /no PEM block/],
     ["not DER", () => toPem("CERTIFICATE REQUEST", Buffer.from([0x30, 0x80, 0, 0])), /./],
     ["another label", () => toPem("CERTIFICATE", Buffer.from([0x30, 0])), /expected a PEM block/],
+    [
+      "a curve described by parameters, P-256 though it is",
+      () => ecCsr("P-256", "ec_param_enc:explicit"),
+      /name it/,
+    ],
+    ["a point in compressed form", compressedCsr, /uncompressed/],
+    ["P-521, which no peer would accept", () => ecCsr("P-521"), /curve 1.3.132.0.35/],
+    ["secp256k1", () => ecCsr("secp256k1"), /curve 1.3.132.0.10/],
+    [
+      "RSA-PSS",
+      () => {
+        run("genpkey", "-algorithm", "RSA-PSS", "-out", at("pss.key"));
+        run("req", "-new", "-key", at("pss.key"), "-subj", "/", "-out", at("pss.csr"));
+        return readFileSync(at("pss.csr"), "utf8");
+      },
+      /./,
+    ],
     [
       "Ed25519",
       () => {

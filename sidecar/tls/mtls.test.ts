@@ -1,10 +1,11 @@
 import { execFile } from "node:child_process";
-import { generateKeyPairSync, type KeyObject } from "node:crypto";
+import { generateKeyPairSync, type KeyObject, X509Certificate } from "node:crypto";
 import { once } from "node:events";
 import { createServer, type Server } from "node:net";
 import type { TLSSocket } from "node:tls";
-import { afterEach, expect, test } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
 import { buildLeaf, buildRoot, toPem } from "#certs/x509/index.ts";
+import { ecKeys, oneNameOneKey } from "#test/harness/certificates.ts";
 import { noOpenssl } from "#test/harness/openssl.ts";
 import { detect } from "../listen/detect.ts";
 import { acceptTls, type DownstreamTlsOptions } from "./downstream.ts";
@@ -127,6 +128,30 @@ test.each([
   const client = await dial(port, bad, SERVER);
   await expect.poll(() => results).toEqual([reason]);
   if (typeof client !== "string") client.destroy();
+});
+
+test("a chain made to keep the process busy is refused, by the server and by the client", async () => {
+  const keys = ecKeys();
+  const hostile: TlsSecret = {
+    ...secret(root(), SERVER),
+    keyPem: keys.privateKey.export({ format: "pem", type: "pkcs8" }) as string,
+    chainPem: oneNameOneKey(keys, 9, SERVER)
+      .map((der) => toPem("CERTIFICATE", der))
+      .join(""),
+  };
+  const verify = vi.spyOn(X509Certificate.prototype, "verify");
+  const results: string[] = [];
+  const ca = root();
+  const client = await dial(
+    await serve(secret(ca, SERVER), results),
+    { ...hostile, roots: [ca.der] },
+    SERVER,
+  );
+  await expect.poll(() => results).toEqual(["unknown_ca"]);
+  if (typeof client !== "string") client.destroy();
+  server.close();
+  expect(await dial(await serve(hostile, []), secret(ca, CLIENT), SERVER)).toBe("unknown_ca");
+  expect(verify.mock.calls.length).toBeLessThan(30);
 });
 
 test("no secret yet: TLS is refused", async () => {

@@ -1,5 +1,5 @@
 import { constants } from "node:crypto";
-import { createSecureContext, type PeerCertificate, type SecureContext, type TLSSocket } from "node:tls";
+import { createSecureContext, type SecureContext, type TLSSocket } from "node:tls";
 
 /** The part of a workload secret that TLS needs; certs/workload's WorkloadSecret fits. Replaced whole on rotation. */
 export interface TlsSecret {
@@ -60,16 +60,21 @@ function forwardSecret(suites: readonly string[]): string {
   return kept.length > 0 ? kept.join(":") : ECDHE_GCM;
 }
 
-/** The peer's certificates as DER, leaf first. Empty if it sent none. */
+/** One more than is accepted, so that the judge sees that there are too many. */
+const MAX_READ = 12;
+
+/**
+ * The peer's certificates as DER, in the order sent, leaf first. Empty if it sent none. To be called once per
+ * connection: Node takes the chain out of the session. (`getPeerCertificate` would write out every name and number of
+ * every certificate, as many as the peer likes.)
+ */
 export function peerChain(socket: TLSSocket): Buffer[] {
   const chain: Buffer[] = [];
-  let at = socket.getPeerCertificate(true) as
-    | (PeerCertificate & { issuerCertificate?: PeerCertificate })
-    | undefined;
-  while (at?.raw !== undefined && chain.length < 12) {
+  for (
+    let at = socket.getPeerX509Certificate();
+    at !== undefined && chain.length < MAX_READ;
+    at = at.issuerCertificate
+  )
     chain.push(at.raw);
-    if (at.issuerCertificate === at) break;
-    at = at.issuerCertificate as typeof at;
-  }
   return chain;
 }

@@ -73,9 +73,11 @@ export class Addresses {
     );
   }
 
-  release(name: string): void {
+  /** Free for others; `remember`: another pod of this name gets the same one, unless addresses run out. */
+  release(name: string, remember = false): void {
     this.#held.get(name)?.lock?.close();
     this.#held.delete(name);
+    if (remember) return;
     delete this.#saved.pods[name];
     this.#save();
   }

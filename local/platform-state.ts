@@ -5,6 +5,8 @@ import { writeAtomic } from "./tokens.ts";
 
 export interface PodFacts {
   readonly name: string;
+  /** Of its folder and its network. */
+  readonly id: string;
   readonly template: PodTemplate;
   readonly address: PodAddress;
   readonly ready: boolean;

@@ -5,10 +5,11 @@ import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { type Clock, systemClock } from "#lib/clock.ts";
 import { createLogger } from "#lib/log.ts";
-import { Addresses } from "./addresses.ts";
-import type { PlatformStatus, WorkloadStatus } from "./contract.ts";
+import { Addresses, type PodAddress } from "./addresses.ts";
+import type { Done, PlatformStatus, PodStatus } from "./contract.ts";
 import { ControlPlane } from "./control-plane.ts";
-import { OperationError, type Operations, serveControl } from "./control-socket.ts";
+import { type Operations, serveControl } from "./control-socket.ts";
+import { refuse } from "./controllers/controller.ts";
 import { HostPorts } from "./host-ports.ts";
 import { type Chosen, chooseMode, type Mode } from "./mode.ts";
 import { MeshView } from "./network/mesh-view.ts";
@@ -24,9 +25,12 @@ import {
   virtualServices,
 } from "./platform-state.ts";
 import { Pod } from "./pod.ts";
-import { type PodTemplate, podTemplates } from "./spec.ts";
+import { type OwnedPod, Pods, type PodWish } from "./pods.ts";
+import { ReconcileLoop } from "./reconcile-loop.ts";
 import { saveSupervisor, sweep, takeOver } from "./supervisor.ts";
 import { Tokens } from "./tokens.ts";
+import { WorkloadStore } from "./workload-store.ts";
+import { Workloads } from "./workloads.ts";
 
 export interface PlatformOptions {
   readonly objects: readonly PlatformObject[];
@@ -51,14 +55,14 @@ const PROJECT = dirname(dirname(fileURLToPath(import.meta.url)));
 /** Starts the control plane, then every pod; resolves when the processes are started (see `whenReady`). */
 export async function startPlatform(given: PlatformOptions): Promise<Platform> {
   const options = { ...given, stateDir: resolvePath(given.stateDir) };
-  const templates = podTemplates(options.objects);
+  Workloads.check(options.objects);
   mkdirSync(join(options.stateDir, "pods"), { recursive: true, mode: 0o700 });
-  checkSocketPaths(options.stateDir, templates);
+  checkSocketPaths(options.stateDir, options.objects);
   await takeOver(options.stateDir);
   const tokens = new Tokens(options.stateDir);
   const platform = new Platform(options, await chooseMode(options.mode ?? "auto", options.stateDir), tokens);
   try {
-    await platform.begin(templates);
+    await platform.begin();
   } catch (error) {
     await platform.stop();
     throw error;
@@ -67,15 +71,28 @@ export async function startPlatform(given: PlatformOptions): Promise<Platform> {
 }
 
 /** sun_path holds 107 bytes and a terminator (unix(7)); found out here, not by each proxy in its log. */
-function checkSocketPaths(stateDir: string, templates: readonly PodTemplate[]): void {
-  for (const { workload } of templates) {
-    const bytes = Buffer.byteLength(join(stateDir, "pods", `${workload}-00`, "admin.sock"));
+function checkSocketPaths(stateDir: string, objects: readonly PlatformObject[]): void {
+  for (const { kind, metadata } of objects) {
+    const longest = LONGEST_SUFFIX[kind];
+    if (longest === undefined) continue;
+    const bytes = Buffer.byteLength(join(stateDir, "pods", `${metadata.name}${longest}`, "admin.sock"));
     if (bytes > 107)
       throw new PlatformError(
-        `state directory ${stateDir} is too long for the Unix sockets of ${workload} (${bytes} of 107 bytes): set XDG_STATE_HOME to a shorter path`,
+        `state directory ${stateDir} is too long for the Unix sockets of ${metadata.name} (${bytes} of 107 bytes): set XDG_STATE_HOME to a shorter path`,
       );
   }
 }
+
+/** What a pod's name has beyond its workload's. */
+const LONGEST_SUFFIX: Readonly<Record<string, string>> = {
+  Pod: "",
+  Deployment: "-00",
+  ReplicaSet: "-00",
+  StatefulSet: "-00",
+  DaemonSet: "-0",
+  Job: "-00",
+  CronJob: "-00000000-00",
+};
 
 export class Platform {
   readonly #options: PlatformOptions;
@@ -85,16 +102,16 @@ export class Platform {
   readonly #tokens: Tokens;
   readonly #file: PlatformFile;
   readonly #hostPorts: HostPorts;
+  readonly #pods: Pods;
+  readonly #workloads: Workloads;
+  readonly #loop: ReconcileLoop;
   /** Transparent mode only. */
   readonly #view: MeshView | null;
   readonly #log = createLogger("local");
   #controlPlane: ControlPlane | undefined;
   #control: Server | undefined;
   #objects: readonly PlatformObject[];
-  #templates: readonly PodTemplate[] = [];
-  #pods: Pod[] = [];
   #stopped = false;
-  #reconciling: Promise<void> = Promise.resolve();
   #writeQueued = false;
   /** Why the state could not be written the last time. */
   #untold = "";
@@ -112,6 +129,24 @@ export class Platform {
     this.#addresses = new Addresses(join(options.stateDir, "addresses.json"), chosen.mode);
     this.#tokens = tokens;
     this.#file = new PlatformFile(join(options.stateDir, "platform.json"));
+    this.#pods = new Pods({
+      addresses: this.#addresses,
+      clock: this.#clock,
+      log: this.#log,
+      drainMs: options.drainMs ?? 500,
+      make: (wish, id, address) => this.#makePod(wish, id, address),
+      leaveNetwork: async (id) => network?.remove(id),
+      changed: () => this.#changed(),
+    });
+    this.#loop = new ReconcileLoop(this.#clock, () => this.#workloads.reconcile());
+    this.#workloads = new Workloads({
+      pods: this.#pods,
+      store: new WorkloadStore(options.stateDir),
+      clock: this.#clock,
+      log: this.#log,
+      wakeAfter: (ms) => this.#loop.wakeAfter(ms),
+      poke: () => this.#changed(),
+    });
   }
 
   /** Resolves with the reason when the mesh cannot go on: what holds its network ended. */
@@ -119,14 +154,15 @@ export class Platform {
     return this.#chosen.network?.lost ?? new Promise(() => {});
   }
 
-  async begin(templates: readonly PodTemplate[]): Promise<void> {
-    await this.#hostPorts.update(this.#objects, () => this.#pods);
-    this.#control = await serveControl(join(this.#options.stateDir, "platform.sock"), this.#operations());
-    saveSupervisor(this.#options.stateDir, { mode: this.#chosen.mode, reason: this.#chosen.reason });
+  async begin(): Promise<void> {
+    const { stateDir } = this.#options;
+    await this.#hostPorts.update(this.#objects, () => this.#pods.pods);
+    saveSupervisor(stateDir, { mode: this.#chosen.mode, reason: this.#chosen.reason });
     this.#writeState();
     if (this.#options.dataPlane !== "none") await this.#startControlPlane();
-    this.#templates = templates;
-    await this.#reconcile();
+    this.#workloads.update(this.#objects);
+    await this.#loop.settled();
+    this.#control = await serveControl(join(stateDir, "platform.sock"), this.#operations());
   }
 
   async #startControlPlane(): Promise<void> {
@@ -147,67 +183,18 @@ export class Platform {
 
   /** New objects: scales, replaces what changed, removes what is gone. On an error nothing changes. */
   async update(objects: readonly PlatformObject[]): Promise<void> {
-    const templates = podTemplates(objects);
-    await this.#hostPorts.update(objects, () => this.#pods);
+    Workloads.check(objects);
+    await this.#hostPorts.update(objects, () => this.#pods.pods);
     this.#objects = objects;
-    this.#templates = templates;
-    this.#writeState();
-    await this.#reconcile();
+    this.#workloads.update(objects);
+    this.#tellState();
+    await this.#loop.settled();
   }
 
-  #reconcile(): Promise<void> {
-    const former = this.#reconciling.catch(() => {}); // told to whoever asked for it
-    this.#reconciling = former.then(async () => {
-      const templates = this.#templates;
-      const key = (t: PodTemplate): string => `${t.namespace}/${t.workload}`;
-      const wanted = new Set(templates.map(key));
-      const gone = this.#pods.filter((p) => !wanted.has(key(p.template)));
-      await Promise.all([...gone.map((p) => this.#remove(p)), ...templates.map((t) => this.#workload(t))]);
-    });
-    return this.#reconciling;
-  }
-
-  async #workload(template: PodTemplate): Promise<void> {
-    const mine = this.#pods.filter(
-      (p) =>
-        !p.stopping &&
-        p.template.workload === template.workload &&
-        p.template.namespace === template.namespace,
-    );
-    const current = mine.filter((p) => p.template.hash === template.hash);
-    const old = mine.filter((p) => p.template.hash !== template.hash);
-    const fresh: Pod[] = [];
-    for (let n = current.length; n < template.replicas; n++) fresh.push(await this.#create(template));
-    const started = Promise.all(fresh.map((p) => p.start()));
-    if (old.length > 0) {
-      // Rolling: the old serve until the new do. If the new never get ready, the old stay, as with maxUnavailable 0.
-      void started
-        .then(() => this.#when(() => fresh.every((p) => p.ready) || this.#stopped))
-        .then(() => Promise.all(old.map((p) => this.#remove(p))))
-        .catch((error: unknown) => this.#failed(template, error));
-    } else {
-      void started.catch((error: unknown) => this.#failed(template, error));
-    }
-    await Promise.all(current.slice(template.replicas).map((p) => this.#remove(p)));
-  }
-
-  #failed(template: PodTemplate, error: unknown): void {
-    if (this.#stopped) return;
-    this.#log.error("a pod could not be started", {
-      workload: `${template.namespace}/${template.workload}`,
-      error,
-    });
-  }
-
-  async #create(template: PodTemplate): Promise<Pod> {
-    const names = new Set(this.#pods.map((p) => p.name));
-    let n = 0;
-    while (names.has(`${template.workload}-${n}`)) n++;
-    const bare = template.ownerKind === "Pod" && !names.has(template.workload);
-    const name = bare ? template.workload : `${template.workload}-${n}`;
-    const address = await this.#addresses.pod(name);
+  #makePod({ name, template }: PodWish, id: string, address: PodAddress): Pod {
     const pod: Pod = new Pod({
       name,
+      id,
       template,
       address,
       network: () => this.#network(pod),
@@ -224,8 +211,6 @@ export class Platform {
       changed: () => this.#changed(),
       forgotten: () => this.#acknowledged(),
     });
-    this.#pods.push(pod);
-    this.#writeState();
     return pod;
   }
 
@@ -237,7 +222,7 @@ export class Platform {
     const virtual = new Set(virtualServices(this.#objects).map(serviceKey));
     return {
       objects: this.#objects,
-      pods: this.#pods,
+      pods: this.#pods.pods,
       vip: (key) => (virtual.has(key) ? this.#addresses.service(key) : undefined),
     };
   }
@@ -250,16 +235,9 @@ export class Platform {
     return this.#options.envoy === undefined ? agent : [...agent, "--envoy", this.#options.envoy];
   }
 
-  async #remove(pod: Pod): Promise<void> {
-    if (pod.stopping) return;
-    await pod.stop(this.#options.drainMs ?? 500);
-    await this.#chosen.network?.remove(pod.name);
-    this.#pods = this.#pods.filter((p) => p !== pod);
-    this.#addresses.release(pod.name);
-    this.#changed();
-  }
-
   #changed(): void {
+    this.#pods.observe();
+    this.#loop.poke();
     for (const check of this.#waiters) check();
     this.#options.onChange?.();
     if (this.#writeQueued || this.#stopped) return;
@@ -293,7 +271,7 @@ export class Platform {
     }
     // Names first: whoever hears of a pod can look it up.
     this.#view?.update(this.#names());
-    this.#file.write(platformState(this.#chosen.mode, this.#pods, vips));
+    this.#file.write(platformState(this.#chosen.mode, this.#pods.pods, vips));
   }
 
   #when(condition: () => boolean): Promise<void> {
@@ -328,16 +306,26 @@ export class Platform {
         `not ready after ${timeoutMs / 1000} s: configuration not acknowledged by ${waiting.join(", ")}`,
       );
     }
-    const late = this.#pods
-      .filter((p) => !p.ready)
-      .map((p) => {
+    throw new PlatformError(`not ready after ${timeoutMs / 1000} s:\n${this.#late().join("\n")}`);
+  }
+
+  /** One line for each pod that is not ready, and for each workload that is not although its pods are. */
+  #late(): string[] {
+    const pods = this.#pods.pods.filter((p) => !p.ready);
+    const told = new Set(pods.map(({ template: t }) => `${t.ownerKind}/${t.namespace}/${t.workload}`));
+    return [
+      ...pods.map((p) => {
         const parts = p.processes.map(
           (c) =>
             `${c.spec.name} ${c.state}${c.lastExit === undefined ? "" : ` (last: ${c.lastExit})`}, log ${c.spec.logFile}`,
         );
-        return `${p.name}: ${parts.join("; ")}`;
-      });
-    throw new PlatformError(`not ready after ${timeoutMs / 1000} s:\n${late.join("\n")}`);
+        return `${p.name}: ${parts.length === 0 ? "it has not begun" : parts.join("; ")}`;
+      }),
+      ...this.#workloads
+        .status()
+        .filter((w) => !w.ready && !told.has(`${w.kind}/${w.namespace}/${w.name}`))
+        .map((w) => `${w.kind} ${w.namespace}/${w.name}: ${w.readyPods} of ${w.desired} pods are ready`),
+    ];
   }
 
   /** Every proxy has what the platform says now; not longer than is worth waiting for one that does not answer. */
@@ -351,88 +339,49 @@ export class Platform {
   /** Pods whose proxy is not connected or has not acknowledged what the control plane has for it now. */
   async #unsynced(): Promise<string[]> {
     if ((this.#options.dataPlane ?? "weft") === "none") return [];
-    const wanted = this.#pods.filter((p) => !p.stopping && p.template.inject);
+    const wanted = this.#pods.pods.filter((p) => !p.stopping && p.template.inject);
     const synced = (await this.#controlPlane?.synced()) ?? new Set();
     return wanted.filter((p) => !synced.has(p.address.podIp)).map((p) => p.name);
   }
 
   status(): PlatformStatus {
-    const count = (t: PodTemplate): number =>
-      this.#pods.filter((p) => p.template.hash === t.hash && p.template.workload === t.workload && p.ready)
-        .length;
+    const workloads = this.#workloads.status();
     return {
       mode: this.#chosen.mode,
       reason: this.#chosen.reason,
-      ready: this.#templates.every((t) => count(t) === t.replicas),
+      ready: workloads.every((w) => w.ready),
       pid: process.pid,
       stateDir: this.#options.stateDir,
       admin: `unix:${join(this.#options.stateDir, "admin.sock")}`,
       hostPorts: this.#hostPorts.open,
-      pods: this.#pods.map((p) => ({
-        name: p.name,
-        namespace: p.template.namespace,
-        workload: p.template.workload,
-        kind: p.template.ownerKind,
-        podIp: p.address.podIp,
-        phase: "Running",
-        reason: p.stopping ? "Terminating" : "Running",
-        ready: p.ready,
-        revision: 0,
-        started: "",
-        admin: p.adminAddress,
-        containers: p.processes.map((c) => ({
-          name: c.spec.name,
-          state: c.state,
-          ...(c.pid === undefined ? {} : { pid: c.pid }),
-          restarts: c.restarts,
-          ...(c.lastExit === undefined ? {} : { lastExit: c.lastExit }),
-        })),
-      })),
-      workloads: this.#templates.map((t) => this.#workloadStatus(t, count(t))),
+      pods: this.#pods.all.map(podStatus),
+      workloads,
     };
   }
 
   #operations(): Operations {
-    const later = (): never => {
-      throw new OperationError(422, "not with this kind of workload");
+    const { find, operation } = {
+      find: this.#workloads.find.bind(this.#workloads),
+      operation: this.#workloads.operation.bind(this.#workloads),
     };
     return {
       status: () => this.status(),
-      workload: ({ kind, namespace, name }) => {
-        const found = this.status().workloads.find(
-          (w) => w.kind === kind && w.namespace === namespace && w.name === name,
-        );
-        if (found === undefined) throw new OperationError(404, `no ${kind} ${namespace}/${name} runs here`);
-        return found;
-      },
-      history: later,
-      restart: later,
-      pause: later,
-      resume: later,
-      undo: later,
-      scale: later,
-      deletePod: later,
+      workload: (ref) => find(ref).status(),
+      history: (ref) => operation(ref, "history")(),
+      restart: (ref) => operation(ref, "restart")(),
+      pause: (ref) => operation(ref, "pause")(),
+      resume: (ref) => operation(ref, "resume")(),
+      undo: (ref, request) => operation(ref, "undo")(request),
+      scale: (ref, { replicas }) => operation(ref, "scale")(replicas),
+      deletePod: (namespace, name) => this.#deletePod(namespace, name),
     };
   }
 
-  #workloadStatus(template: PodTemplate, readyPods: number): WorkloadStatus {
-    const { workload, namespace } = template;
-    const mine = this.#pods.filter(({ template: t }) => t.workload === workload && t.namespace === namespace);
-    return {
-      kind: template.ownerKind,
-      namespace,
-      name: workload,
-      ready: readyPods === template.replicas,
-      desired: template.replicas,
-      current: mine.length,
-      updated: mine.filter((p) => p.template.hash === template.hash).length,
-      readyPods,
-      available: readyPods,
-      revision: 0,
-      paused: false,
-      conditions: [],
-      changed: [],
-    };
+  #deletePod(namespace: string, name: string): Done {
+    const found = this.#pods.all.find((p) => p.name === name && p.template.namespace === namespace);
+    if (found === undefined) return refuse(404, `no pod ${namespace}/${name} runs here`);
+    void this.#pods.remove(found, true);
+    return { message: `pod "${name}" deleted`, note: "" };
   }
 
   /** Stops everything; no process, socket or address of the mesh stays. */
@@ -442,11 +391,35 @@ export class Platform {
     this.#changed();
     this.#hostPorts.close();
     this.#control?.close();
-    await Promise.all(this.#pods.map((p) => p.stop(0)));
+    await this.#loop.stop();
+    await this.#pods.stop();
     await this.#controlPlane?.stop(5_000);
     await this.#chosen.network?.close();
     await sweep(this.#options.stateDir);
     this.#addresses.close();
     rmSync(join(this.#options.stateDir, "supervisor.json"), { force: true });
   }
+}
+
+function podStatus({ pod, template, revision, created }: OwnedPod): PodStatus {
+  return {
+    name: pod.name,
+    namespace: template.namespace,
+    workload: template.workload,
+    kind: template.ownerKind,
+    podIp: pod.address.podIp,
+    phase: "Running",
+    reason: pod.stopping ? "Terminating" : "Running",
+    ready: pod.ready,
+    revision,
+    started: new Date(created).toISOString(),
+    admin: pod.adminAddress,
+    containers: pod.processes.map((c) => ({
+      name: c.spec.name,
+      state: c.state,
+      ...(c.pid === undefined ? {} : { pid: c.pid }),
+      restarts: c.restarts,
+      ...(c.lastExit === undefined ? {} : { lastExit: c.lastExit }),
+    })),
+  };
 }

@@ -42,6 +42,7 @@ test("the app starts after its proxy is ready, with the proxy in its environment
   const address = { podIp: "127.0.1.19", appIp: "127.0.2.19", servicePrefix: "127.19" };
   pod = new Pod({
     name: "a",
+    id: "a",
     template,
     address,
     network: () => Promise.resolve(hostNetwork(address)),

@@ -14,6 +14,8 @@ import { TOKEN_REFRESH_MS, type Tokens, writeAtomic } from "./tokens.ts";
 
 export interface PodContext {
   readonly name: string;
+  /** What its folder and its network are called: the name, unless a pod of another namespace has the same. */
+  readonly id: string;
   readonly template: PodTemplate;
   readonly address: PodAddress;
   /** Made when the pod starts. */
@@ -48,12 +50,15 @@ export class Pod {
 
   constructor(context: PodContext) {
     this.#context = context;
-    this.#dir = join(context.stateDir, "pods", context.name);
+    this.#dir = join(context.stateDir, "pods", context.id);
     this.#proxyReady = context.proxyCommand === undefined;
   }
 
   get name(): string {
     return this.#context.name;
+  }
+  get id(): string {
+    return this.#context.id;
   }
   get template(): PodTemplate {
     return this.#context.template;

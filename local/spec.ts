@@ -50,7 +50,7 @@ export interface ContainerSpec {
 export interface PodTemplate {
   readonly workload: string;
   readonly namespace: string;
-  readonly ownerKind: "Deployment" | "Pod";
+  readonly ownerKind: "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet" | "Job" | "Pod";
   readonly replicas: number;
   readonly labels: Readonly<Record<string, string>>;
   readonly annotations: Readonly<Record<string, string>>;
@@ -100,7 +100,8 @@ function count(object: PlatformObject, spec: Json): number {
   return replicas;
 }
 
-function readTemplate(object: PlatformObject, metadata: Json, spec: Json, replicas: number): PodTemplate {
+/** One pod template of an object, with its metadata. Throws PlatformError. */
+export function readTemplate(object: PlatformObject, metadata: Json, spec: Json, replicas = 1): PodTemplate {
   const annotations = stringMap(metadata["annotations"]);
   const labels = stringMap(metadata["labels"]);
   const gateway = annotations["inject.istio.io/templates"] === "gateway";
@@ -115,7 +116,7 @@ function readTemplate(object: PlatformObject, metadata: Json, spec: Json, replic
   const body = {
     workload: object.metadata.name,
     namespace: object.metadata.namespace ?? "default",
-    ownerKind: object.kind === "Pod" ? ("Pod" as const) : ("Deployment" as const),
+    ownerKind: object.kind as PodTemplate["ownerKind"],
     labels,
     annotations,
     serviceAccount: String(spec["serviceAccountName"] ?? "default"),
@@ -126,8 +127,16 @@ function readTemplate(object: PlatformObject, metadata: Json, spec: Json, replic
     ports,
     containers: runnable,
   };
-  const hash = createHash("sha256").update(JSON.stringify(body)).digest("hex").slice(0, 10);
-  return { ...body, replicas, hash };
+  return { ...body, replicas, hash: hashOf(body) };
+}
+
+/** The order of a map's keys means nothing, so it changes nothing. */
+function hashOf(body: unknown): string {
+  const sorted = (_key: string, value: unknown): unknown =>
+    typeof value === "object" && value !== null && !Array.isArray(value)
+      ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : value;
+  return createHash("sha256").update(JSON.stringify(body, sorted)).digest("hex").slice(0, 10);
 }
 
 function readProxyConfig(object: PlatformObject, text: string | undefined): { concurrency?: number } {

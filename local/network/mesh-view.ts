@@ -32,7 +32,7 @@ export class MeshView {
     const binds = podFiles(this.#dir(pod), pod, names);
     // A gateway listens on its ports itself; nothing of its traffic is turned.
     const intercept = this.#hasSidecar(pod) && !pod.template.gateway;
-    return this.#network.pod({ name: pod.name, address: pod.address, intercept, binds });
+    return this.#network.pod({ name: pod.id, address: pod.address, intercept, binds });
   }
 
   /** After a change of Services, pods or their readiness. */
@@ -65,7 +65,7 @@ export class MeshView {
     return this.#sidecars && pod.template.inject;
   }
   #dir(pod: PodFacts): string {
-    return join(this.#stateDir, "pods", pod.name);
+    return join(this.#stateDir, "pods", pod.id);
   }
 }
 

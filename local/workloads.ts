@@ -1,0 +1,118 @@
+import type { WorkloadStatus } from "./contract.ts";
+import type { WorkloadRef } from "./control-socket.ts";
+import {
+  type Controller,
+  type ControllerContext,
+  type ControllerOperations,
+  keyOf,
+  refuse,
+} from "./controllers/controller.ts";
+import { Replicated } from "./controllers/replicated.ts";
+import { replicatedSpec } from "./controllers/replicated-spec.ts";
+import { templateOf } from "./controllers/revisions.ts";
+import { PlatformError, type PlatformObject } from "./object.ts";
+import type { OwnerKey } from "./pods.ts";
+
+interface Kind {
+  /** Reads everything that the controller will read. Throws PlatformError. */
+  readonly check: (object: PlatformObject) => unknown;
+  readonly make: (context: ControllerContext, object: PlatformObject) => Controller;
+}
+
+const REPLICATED: Kind = {
+  check: (object) => [replicatedSpec(object), templateOf(object)],
+  make: (context, object) => new Replicated(context, object),
+};
+
+/** Which controller runs which kind. */
+const KINDS: Readonly<Record<string, Kind>> = {
+  Deployment: REPLICATED,
+  ReplicaSet: REPLICATED,
+  DaemonSet: REPLICATED,
+  Pod: REPLICATED,
+};
+
+/** A workload that could not be brought nearer (a full disk) is tried again after this. */
+const RETRY_MS = 1_000;
+
+/** Every workload of the mesh and its controller. */
+export class Workloads {
+  readonly #context: ControllerContext;
+  readonly #controllers = new Map<OwnerKey, Controller>();
+  /** What each could not do the last time. */
+  readonly #troubles = new Map<OwnerKey, string>();
+
+  constructor(context: ControllerContext) {
+    this.#context = context;
+  }
+
+  /** All errors of all manifests in one PlatformError, one line each. */
+  static check(objects: readonly PlatformObject[]): void {
+    const errors: string[] = [];
+    for (const object of objects) {
+      try {
+        KINDS[object.kind]?.check(object);
+      } catch (error) {
+        if (!(error instanceof PlatformError)) throw error;
+        errors.push(error.message);
+      }
+    }
+    if (errors.length > 0) throw new PlatformError(errors.join("\n"));
+  }
+
+  /** Objects that `check` has passed. */
+  update(objects: readonly PlatformObject[]): void {
+    const wanted = new Map(objects.filter((o) => o.kind in KINDS).map((o) => [keyOf(o), o]));
+    for (const [key, controller] of this.#controllers) {
+      if (wanted.has(key)) continue;
+      controller.remove();
+      this.#controllers.delete(key);
+      this.#troubles.delete(key);
+    }
+    const bare = [...wanted.values()].filter(({ kind }) => kind === "Pod");
+    this.#context.pods.reserve(new Set(bare.map(({ metadata }) => metadata.name)));
+    for (const [key, object] of wanted) {
+      const controller = this.#controllers.get(key);
+      if (controller !== undefined) controller.update(object);
+      else {
+        const make = KINDS[object.kind]?.make;
+        if (make !== undefined) this.#controllers.set(key, make(this.#context, object));
+      }
+    }
+  }
+
+  /** One pass over all. Does not reject: what goes wrong with one is logged once and tried again. */
+  async reconcile(): Promise<void> {
+    for (const [key, controller] of [...this.#controllers]) {
+      try {
+        await controller.reconcile();
+        this.#troubles.delete(key);
+      } catch (error) {
+        const { message } = error as Error;
+        if (this.#troubles.get(key) !== message)
+          this.#context.log.error("a workload is not as it should be; tried again every second", {
+            workload: key,
+            error,
+          });
+        this.#troubles.set(key, message);
+        this.#context.wakeAfter(RETRY_MS);
+      }
+    }
+  }
+
+  status(): WorkloadStatus[] {
+    return [...this.#controllers.values()].map((c) => c.status());
+  }
+
+  /** Throws OperationError 404. */
+  find({ kind, namespace, name }: WorkloadRef): Controller {
+    const found = this.#controllers.get(`${kind}/${namespace}/${name}` as OwnerKey);
+    return found ?? refuse(404, `no ${kind} ${namespace}/${name} runs here`);
+  }
+
+  /** Throws OperationError 404, or 422 where the kind has no such operation. */
+  operation<K extends keyof ControllerOperations>(ref: WorkloadRef, name: K): ControllerOperations[K] {
+    const found = this.find(ref).operations[name];
+    return found ?? refuse(422, `a ${ref.kind} has no ${name}`);
+  }
+}

@@ -100,9 +100,14 @@ export class Addresses {
     this.#held.clear();
   }
 
+  /** What cannot be written (a full disk) is held all the same; it is only not remembered. */
   #save(): void {
-    writeFileSync(`${this.#file}.new`, JSON.stringify(this.#saved), { mode: 0o600 });
-    renameSync(`${this.#file}.new`, this.#file);
+    try {
+      writeFileSync(`${this.#file}.new`, JSON.stringify(this.#saved), { mode: 0o600 });
+      renameSync(`${this.#file}.new`, this.#file);
+    } catch {
+      // The next change tries again.
+    }
   }
 }
 

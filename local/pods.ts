@@ -161,6 +161,6 @@ export class Pods {
   /** All at once and without draining: the mesh ends. */
   async stop(): Promise<void> {
     this.#stopping = true;
-    await Promise.all(this.#entries.map((e) => e.pod.stop(0)));
+    await Promise.all(this.#entries.map((e) => e.removed ?? e.pod.stop(0)));
   }
 }

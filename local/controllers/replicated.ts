@@ -82,6 +82,7 @@ export class Replicated implements Controller {
   }
 
   async reconcile(): Promise<void> {
+    this.#revisions.follow(this.#object, this.#spec);
     const target = this.#target();
     if (target !== undefined) {
       if (!this.#paused) {

@@ -18,9 +18,9 @@ interface Saved {
   /** What new pods were made of when no rollout was under way (StatefulSets with a partition). */
   readonly settled?: string;
   readonly restartedAt?: string;
-  readonly paused?: { readonly file: boolean; readonly value: boolean };
-  readonly undo?: { readonly template: Json; readonly fileHash: string };
-  readonly scale?: { readonly value: number; readonly file: number };
+  readonly paused?: { readonly file: boolean; readonly value: boolean } | undefined;
+  readonly undo?: { readonly template: Json; readonly fileHash: string } | undefined;
+  readonly scale?: { readonly value: number; readonly file: number } | undefined;
 }
 
 /** A pod template as written, and as the platform reads it. */
@@ -79,32 +79,29 @@ export class Revisions {
     return found && read(object, found.template);
   }
 
+  /** Forgets what was changed past the file where the file has changed since. */
+  follow(object: PlatformObject, file: { readonly replicas: number; readonly paused: boolean }): void {
+    const { undo, scale, paused } = this.#saved;
+    const stale = {
+      ...(undo !== undefined && undo.fileHash !== templateOf(object).pod.hash ? { undo: undefined } : {}),
+      ...(scale !== undefined && scale.file !== file.replicas ? { scale: undefined } : {}),
+      ...(paused !== undefined && paused.file !== file.paused ? { paused: undefined } : {}),
+    };
+    if (Object.keys(stale).length > 0) this.#save(stale);
+  }
+
   /** Makes the template the newest revision, if it is not; beside it `limit` older ones are kept. */
   record(object: PlatformObject, { raw, pod }: Template, nowMs: number, limit: number): void {
-    const { revisions, undo, scale } = this.#saved;
-    const written = templateOf(object).pod.hash;
-    const stale = undo !== undefined && undo.fileHash !== written;
-    if (this.newest?.hash === pod.hash && !stale) return;
-    const kept = revisions.filter((r) => r.hash !== pod.hash);
-    const revision: Revision =
-      this.newest?.hash === pod.hash
-        ? this.newest
-        : {
-            revision: (this.newest?.revision ?? 0) + 1,
-            hash: pod.hash,
-            created: new Date(nowMs).toISOString(),
-            changeCause: object.metadata.annotations?.[CHANGE_CAUSE] ?? "",
-            template: raw,
-          };
-    const { undo: _undo, ...rest } = this.#saved;
-    const next: Saved = {
-      ...rest,
-      ...(undo === undefined || stale ? {} : { undo }),
-      ...(scale === undefined ? {} : { scale }),
-      revisions: [...kept.slice(Math.max(0, kept.length - limit)), revision],
+    if (this.newest?.hash === pod.hash) return;
+    const older = this.#saved.revisions.filter((r) => r.hash !== pod.hash);
+    const revision: Revision = {
+      revision: (this.newest?.revision ?? 0) + 1,
+      hash: pod.hash,
+      created: new Date(nowMs).toISOString(),
+      changeCause: object.metadata.annotations?.[CHANGE_CAUSE] ?? "",
+      template: raw,
     };
-    this.#store.write(this.#key, next);
-    this.#saved = next;
+    this.#save({ revisions: [...older.slice(Math.max(0, older.length - limit)), revision] });
   }
 
   /** The revision of which pods are that no rollout has reached. */

@@ -31,12 +31,15 @@ export class AdminClient {
   async put<T>(path: string, body: string): Promise<T> {
     return this.#send<T>("PUT", path, body);
   }
+  async post<T>(path: string, body: unknown = {}): Promise<T> {
+    return this.#send<T>("POST", path, JSON.stringify(body));
+  }
   async delete<T>(path: string): Promise<T> {
     return this.#send<T>("DELETE", path);
   }
 
   async #send<T>(
-    method: "GET" | "PUT" | "DELETE",
+    method: "GET" | "PUT" | "POST" | "DELETE",
     path: string,
     body?: string,
     mayBeAbsent = false,

@@ -12,6 +12,8 @@ export interface Command {
     readonly default?: string;
     readonly values?: Values;
   }[];
+  /** What `-o` takes besides table, json and yaml. */
+  readonly formats?: readonly ("wide" | "name")[];
   /** Complete command lines, shown at the end of `--help`. */
   readonly examples: readonly string[];
   /** What the options do not say; after them in `--help`. */

@@ -12,7 +12,6 @@ export const SHELLS = ["bash", "zsh", "fish", "powershell"] as const;
 
 /** Options that every command has. */
 const COMMON: Command["options"] = [
-  { flags: "-o, --output <format>", help: "table, json or yaml", values: ["table", "json", "yaml"] },
   { flags: "--mesh <name>", help: "which mesh of this machine", values: "mesh" },
   { flags: "-h, --help", help: "how it is used" },
 ];
@@ -32,7 +31,13 @@ export async function complete(
 ): Promise<string> {
   const command = commands.find(({ name }) => name === words[0]);
   const known = new Map<Values, readonly Word[]>();
-  const ask = [...(command?.args ?? []), ...(command?.options ?? []), ...COMMON];
+  const formats = {
+    flags: "-o, --output <format>",
+    help: "how it is printed",
+    values: ["table", "json", "yaml", ...(command?.formats ?? [])],
+  };
+  const common = [formats, ...COMMON];
+  const ask = [...(command?.args ?? []), ...(command?.options ?? []), ...common];
   const values = new Set(ask.flatMap((one) => (one.values === undefined ? [] : [one.values])));
   await Promise.all(
     [...values].map(async (v) => known.set(v, await wordsFor(v, words, env).catch(() => []))),
@@ -49,7 +54,7 @@ export async function complete(
     // Of the others only the name: the package takes an option of any command for one of this.
     if (name !== words[0]) continue;
     for (const arg of args) tab.argument(arg.name, offer(arg.values), arg.name.includes("..."));
-    for (const option of [...options, ...COMMON]) addOption(tab, option, offer(option.values));
+    for (const option of [...options, ...common]) addOption(tab, option, offer(option.values));
   }
   const text = captured(() => root.parse([...words]));
   return files ? text.replace(/:\d+\n$/, ":0\n") : text;
@@ -78,7 +83,8 @@ async function wordsFor(values: Values, words: readonly string[], env: NodeJS.Pr
   switch (values) {
     case "object":
     case "namespace": {
-      const kind = values === "object" ? `?kind=${encodeURIComponent(kindOf(words[1] ?? ""))}` : "";
+      const typed = kindOf((words[1] ?? "").split(/[.,]/)[0] ?? "");
+      const kind = values === "object" ? `?kind=${encodeURIComponent(typed)}` : "";
       const { objects } = await admin.get<ObjectsAnswer>(`/objects${kind}`);
       const names = objects.map((o) => (values === "object" ? o.name : o.namespace)).filter(Boolean);
       return [...new Set(names)].map((name) => [name, ""]);

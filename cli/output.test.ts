@@ -16,6 +16,30 @@ test("a table has kubectl's form", () => {
   ).toBe("NAME         READY\nreviews-v1   yes\na            <none>");
 });
 
+test("a table fits its width: prose wraps, names lose their end, paths their beginning", () => {
+  const wide = [
+    ["KIND", "NAME", "SOURCE"],
+    ["VirtualService", "a-name-that-is-rather-long", "/home/someone/projects/shop/policies/web.yaml:12"],
+  ];
+  expect(table(wide, 60)).toBe(
+    [
+      "KIND             NAME                   SOURCE",
+      "VirtualService   a-name-that-is-rath…   …olicies/web.yaml:12",
+    ].join("\n"),
+  );
+  for (const width of [40, 60, 80, 200])
+    for (const line of table(wide, width).split("\n")) expect(line.length).toBeLessThanOrEqual(width);
+  const prose = table(
+    [
+      ["WHERE", "WHAT"],
+      ["a.yaml:1", "one two three four five six seven"],
+    ],
+    36,
+  );
+  expect(prose).toBe("WHERE      WHAT\na.yaml:1   one two three four five\n           six seven");
+  expect(table(wide)).toContain("/home/someone/projects/shop/policies/web.yaml:12");
+});
+
 test("what others wrote moves no cursor, clears no screen and forges no line", () => {
   expect(table([["NAME"], ["a\x1b[2J\nb\x9b1m"]])).toBe("NAME\na\\x1b[2J\\x0ab\\x9b1m");
   const written: string[] = [];
@@ -37,6 +61,15 @@ test("json and yaml are one document without rows", () => {
     throw new Error("rows are for people");
   });
   expect(JSON.parse(written.join(""))).toEqual({ a: 1 });
+});
+
+test("a string that Kubernetes would read as something else is quoted", () => {
+  const written: string[] = [];
+  createOutput("yaml", (t) => written.push(t), process.stdout).document(
+    { a: ["yes", "1:30", "1_000", "plain"], b: true },
+    () => "",
+  );
+  expect(written.join("")).toBe('a:\n  - "yes"\n  - "1:30"\n  - "1_000"\n  - plain\nb: true\n');
 });
 
 test("the state directory follows XDG and refuses bad names and paths too long for sockets", () => {

@@ -75,8 +75,8 @@ function add(
   for (const arg of command.args) sub.argument(arg.name, arg.help);
   for (const option of command.options) sub.option(option.flags, option.help, option.default);
   sub.addOption(
-    new Option("-o, --output <format>", "table, json or yaml")
-      .choices(["table", "json", "yaml"])
+    new Option("-o, --output <format>", "how it is printed")
+      .choices(["table", "json", "yaml", ...(command.formats ?? [])])
       .default("table"),
   );
   sub.option("--mesh <name>", "which mesh of this machine", "default");

@@ -1,4 +1,5 @@
 import { RE2JS } from "re2js";
+import { nearest } from "#lib/nearest.ts";
 
 /** Small strict decoders: every unknown field, wrong type or field we do not carry yet is reported with its path. */
 
@@ -126,31 +127,9 @@ export function isMap(v: unknown): v is Record<string, unknown> {
 
 /** Which of the known names may be meant; else all of them. */
 function meant(key: string, known: readonly string[]): string {
-  const nearest = known
-    .map((name) => ({ name, far: distance(key.toLowerCase(), name.toLowerCase()) }))
-    .sort((a, b) => a.far - b.far)[0];
-  if (nearest !== undefined && nearest.far <= Math.max(1, Math.floor(key.length / 4)))
-    return `: did you mean "${nearest.name}"?`;
+  const near = nearest(key, known);
+  if (near !== null) return `: did you mean "${near}"?`;
   return ` (known: ${known.join(", ")})`;
-}
-
-/** Letters to put in, take out, change or swap with their neighbour (optimal string alignment). */
-function distance(a: string, b: string): number {
-  if (Math.abs(a.length - b.length) > 4) return 5;
-  let before: number[] = [];
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const same = a[i - 1] === b[j - 1] ? 0 : 1;
-      next[j] = Math.min(next[j - 1]! + 1, row[j]! + 1, row[j - 1]! + same);
-      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1])
-        next[j] = Math.min(next[j]!, before[j - 2]! + 1);
-    }
-    before = row;
-    row = next;
-  }
-  return row[b.length]!;
 }
 
 /** `later`: fields that the API has and Weft does not carry yet, refused by name. `open`: other fields are someone else's. */

@@ -250,7 +250,12 @@ export class Mesh {
   }
 
   /** `weft ARGS` on this mesh, whatever becomes of it. */
-  async cli(...args: string[]): Promise<{ code: number; out: string; err: string }> {
+  cli(...args: string[]): Promise<{ code: number; out: string; err: string }> {
+    return this.cliWith("", ...args);
+  }
+
+  /** The same with something on its standard input. */
+  async cliWith(stdin: string, ...args: string[]): Promise<{ code: number; out: string; err: string }> {
     let out = "";
     let err = "";
     const code = await weft(args, {
@@ -259,7 +264,7 @@ export class Mesh {
       cwd: ROOT,
       writeOut: (text) => (out += text),
       writeErr: (text) => (err += text),
-      readStdin: () => Promise.resolve(""),
+      readStdin: () => Promise.resolve(stdin),
     });
     return { code, out, err };
   }

@@ -132,7 +132,7 @@ test("status, pods and logs: a killed app is restarted, and told", async () => {
   await expect.poll(() => mesh.cli("status").then((r) => r.out), { timeout: 20_000 }).toMatch(row);
   await expect
     .poll(() => mesh.cli("get", "po", name).then((r) => r.out), { timeout: 20_000 })
-    .toMatch(/yes +1 /);
+    .toMatch(/yes +Running +1 /);
   expect(await mesh.weft("logs", name, "-c", "istio-proxy", "--tail", "1")).toMatch(/\S/);
   expect(await mesh.cli("logs", "nobody")).toMatchObject({ code: 1, err: expect.stringContaining(name) });
 });
@@ -144,4 +144,68 @@ test("completion knows the pods and objects of the mesh that runs", async () => 
   );
   expect(await words("get", "vs", "")).toMatch(/^details\t/m);
   expect(await words("config", "gate")).toMatch(/^gateway\t/);
+});
+
+describe("get names things as kubectl does", () => {
+  test.each([
+    ["po", /^NAMESPACE +NAME +READY +STATUS .*\ndefault +details-v1-0 +yes +Running/],
+    [
+      "po,svc",
+      /default +pod\/details-v1-0 [\s\S]*\n\nNAMESPACE +NAME[\s\S]*default +service\/details +ClusterIP +9080\/TCP/,
+    ],
+    ["deploy/details-v1", /details-v1 +1\/1 +1 +1 +.*platform\.yaml:\d+/],
+    ["deploy/details-v1 svc/details", /deployment\/details-v1[\s\S]*service\/details/],
+    ["pods -l app=reviews,version!=v1", /reviews-v2-0[\s\S]*reviews-v3-0/],
+    ["all -o name", /^pod\/details-v1-0$[\s\S]*^deployment\.apps\/details-v1$/m],
+    ["po -o wide -A", /WORKLOAD[\s\S]*details-v1 /],
+    ["gateways.networking.istio.io", /bookinfo-gateway/],
+  ])("%s", async (line, expected) => {
+    const { code, out } = await mesh.cli("get", ...line.split(" "));
+    expect(out).toMatch(expected);
+    expect(code).toBe(0);
+  });
+
+  test("a selector leaves the others out", async () => {
+    expect(await mesh.weft("get", "pods", "-l", "app=reviews,version!=v1")).not.toContain("reviews-v1-0");
+  });
+
+  test.each([
+    ["foo", 'there is no kind "foo"; known are'],
+    ["deploymet", 'did you mean "deployment"?'],
+    ["deploy/nobody", 'deployments.apps "nobody" not found'],
+    ["po nobody", 'pods "nobody" not found'],
+    ["po nobody -n other", 'pods "nobody" not found in namespace other'],
+  ])("%s is an error", async (line, said) => {
+    expect(await mesh.cli("get", ...line.split(" "))).toMatchObject({
+      code: 1,
+      out: "",
+      err: expect.stringContaining(said),
+    });
+  });
+
+  test("of several names those that are there are shown", async () => {
+    const { code, out, err } = await mesh.cli("get", "po", "details-v1-0", "nobody");
+    expect({ code, err }).toEqual({ code: 1, err: 'error: pods "nobody" not found\n' });
+    expect(out).toContain("details-v1-0");
+  });
+
+  test("what it prints, apply takes back: nothing restarts", async () => {
+    const pids = (): (number | undefined)[] =>
+      ["details-v1", "reviews-v2"].map((w) => mesh.pid({ pod: mesh.pod(w).name, part: "app" }));
+    const before = pids();
+    const { out } = await mesh.cli("get", "-o", "yaml");
+    expect(out).toMatch(/^apiVersion: v1\nkind: List\n/);
+    const applied = await mesh.cliWith(out, "apply", "-f", "-");
+    expect(applied).toMatchObject({
+      code: 0,
+      err: expect.not.stringContaining("error"),
+      out: expect.stringContaining("Deployment default/details-v1"),
+    });
+    await mesh.settled();
+    expect((await mesh.cli("get", "-o", "yaml")).out).toBe(out);
+    expect(pids()).toEqual(before);
+    const one = await mesh.weft("get", "vs/reviews", "-o", "json");
+    expect(JSON.parse(one)).toMatchObject({ kind: "VirtualService", metadata: { name: "reviews" } });
+    expect((await mesh.cliWith(one, "apply", "-f", "-")).code).toBe(0);
+  });
 });

@@ -87,7 +87,7 @@ export function knownKind(typed: string): Kind {
 const GATEWAY_API = "gateway.networking.k8s.io";
 
 /** `po,svc`, `all`: several kinds at once. */
-export function knownKinds(typed: string): Kind[] {
+function knownKinds(typed: string): Kind[] {
   const found = new Map<string, Kind>();
   for (const one of typed.split(",").filter(Boolean))
     for (const kind of one.toLowerCase() === "all"

@@ -115,7 +115,7 @@ export function choose(
   return { found: [...found], missing };
 }
 
-export function groupOf({ manifest: { apiVersion = "" } }: Listed): string {
+function groupOf({ manifest: { apiVersion = "" } }: Listed): string {
   return apiVersion.includes("/") ? apiVersion.slice(0, apiVersion.indexOf("/")) : "";
 }
 

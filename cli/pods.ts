@@ -27,7 +27,7 @@ interface PodObject {
   };
 }
 
-export function podRow(pod: PodObject): PodRow {
+function podRow(pod: PodObject): PodRow {
   const { metadata, status = {} } = pod;
   const containers = status.containerStatuses ?? [];
   return {

@@ -1,5 +1,6 @@
 import { type Document, isNode, isScalar, LineCounter, parseAllDocuments, visit } from "yaml";
 import type { SourceRef } from "#ir/source.ts";
+import { checkDryRun } from "./annotations.ts";
 import { KINDS, type KindKey, type SpecOf, WITHOUT_SPEC } from "./kinds.ts";
 import { NOT_CARRIED_OUT } from "./pod/fields.ts";
 import { OBJECT_META } from "./pod/metadata.ts";
@@ -217,6 +218,19 @@ function isOurs(group: string, kind: string): boolean {
   );
 }
 
+/** Kinds that no other project has: under any other group they are meant for the mesh. */
+const ONLY_OURS = new Set(["PeerAuthentication", "DestinationRule", "ServiceEntry", "ReferenceGrant"]);
+
+/** The apiVersion that was meant, where a kind of ours stands under a group that looks like a slip; else null. */
+function misnamed(group: string, kind: string): string | null {
+  const [meant] = Object.keys(KINDS).filter(
+    (key) => key.endsWith(`/${kind}`) && isOurs(key.split("/")[0]!, kind),
+  );
+  if (meant === undefined) return null;
+  const slip = !group.includes(".") || /istio|networking\.(x-)?k8s/.test(group) || ONLY_OURS.has(kind);
+  return slip ? `${meant.split("/")[0]}/${KINDS[meant as KindKey].versions[0]}` : null;
+}
+
 const INSTEAD: Readonly<Record<string, string>> = {
   EnvoyFilter: "it patches Envoy's own configuration, which proxies of this mesh need not have",
   Ingress: "use a Gateway with a VirtualService or an HTTPRoute",
@@ -252,6 +266,16 @@ class Collected implements LoadResult {
       const name = isMap(value["metadata"]) ? String(value["metadata"]["name"] ?? "") : "";
       const label = name === "" ? kind : `${kind} ${name}`;
       const what = `kind ${kind} of ${value["apiVersion"]}`;
+      const right = misnamed(group ?? "", kind);
+      if (right !== null) {
+        this.fail(
+          line(["apiVersion"]),
+          "unknown-version",
+          `there is no ${what}: say apiVersion: ${right}`,
+          label,
+        );
+        return;
+      }
       if (!isOurs(group ?? "", kind)) {
         this.fail(
           line(["kind"]),
@@ -306,6 +330,8 @@ class Collected implements LoadResult {
     const spec = entry.spec(flat ? value : (value["spec"] ?? {}), flat ? [] : ["spec"], report);
     const status =
       key === "/Pod" && isMap(value["status"]) ? podStatus(value["status"], ["status"], report) : null;
+    const action = isMap(spec) && "action" in spec ? String(spec["action"] ?? "ALLOW") : "ALLOW";
+    if (isOurs(group ?? "", kind)) checkDryRun(kind, action, metadata.annotations ?? {}, report);
     if (!flat)
       for (const field of Object.keys(value))
         if (!["apiVersion", "kind", "metadata", "spec", "status"].includes(field))

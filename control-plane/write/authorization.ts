@@ -154,7 +154,9 @@ function principal(subject: AuthzCondition["subject"], p: AuthzPattern): Json {
     case "principal":
       return identity(matcher(p, "spiffe://"));
     case "trust-domain":
-      return identity({ prefix: `spiffe://${value}/` });
+      return p.kind === "exact"
+        ? identity({ prefix: `spiffe://${value}/` })
+        : identity({ safe_regex: { regex: `spiffe://${wild(p)}/.*` } });
     case "namespace":
       return identity({ safe_regex: { regex: `.*/ns/${wild(p)}/.*` } });
     case "service-account": {
@@ -179,8 +181,9 @@ function principal(subject: AuthzCondition["subject"], p: AuthzPattern): Json {
   }
 }
 
+/** Of one segment of an identity; "*" stands for any text wherever it is, as in Istio. */
 function wild(p: AuthzPattern): string {
   if (p.kind === "present") return "[^/]+";
-  if (p.kind === "prefix") return `${quote(p.value)}[^/]*`;
-  return p.kind === "suffix" ? `[^/]*${quote(p.value)}` : quote(p.value);
+  const text = p.value.split("*").map(quote).join("[^/]*");
+  return p.kind === "prefix" ? `${text}[^/]*` : p.kind === "suffix" ? `[^/]*${text}` : text;
 }

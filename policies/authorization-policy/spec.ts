@@ -1,82 +1,130 @@
-import { isIP } from "node:net";
-import { check, labels, list, object, oneOf, required, str } from "../schema.ts";
+import {
+  type Infer,
+  list,
+  nonEmptyList,
+  object,
+  oneOf,
+  type Path,
+  type Report,
+  refine,
+  required,
+  type Schema,
+  text,
+} from "../schema.ts";
+import { selector } from "../selector.ts";
+import {
+  hosts,
+  methods,
+  namespaces,
+  paths,
+  plain,
+  ports,
+  principals,
+  ranges,
+  serviceAccounts,
+  trustDomains,
+} from "./values.ts";
 import { whenSubject } from "./when.ts";
 
-// A condition that were dropped would widen an ALLOW: an unknown key refuses the policy.
-const whenKey = check(str, (key) => (whenSubject(key) === null ? `key ${key} is not supported yet` : null));
-const texts = list(str);
-const isRange = (text: string): boolean => {
-  const [address = "", length, ...rest] = text.split("/");
-  const version = isIP(address);
-  const max = version === 6 ? 128 : 32;
+const isEmpty = (entry: Readonly<Record<string, readonly string[] | undefined>>): boolean =>
+  Object.values(entry).every((values) => values === undefined || values.length === 0);
+
+/** An entry without a condition would mean anyone and anything. */
+function refuseEmpty(field: string) {
   return (
-    version > 0 &&
-    rest.length === 0 &&
-    (length === undefined || (/^\d{1,3}$/.test(length) && Number(length) <= max))
-  );
-};
-// A range that cannot be read would refuse the whole listener at the proxy.
-const ranges = list(
-  check(str, (t) => (isRange(t) ? null : "must be an IP address or range, such as 10.0.0.0/8")),
-);
-const trustDomains = list(
-  check(str, (t) => (t.includes("*") ? "patterns are not supported here: name each trust domain" : null)),
-);
-const ports = list(
-  check(str, (t) =>
-    /^[1-9]\d{0,4}$/.test(t) && Number(t) <= 65535
-      ? null
-      : `must be a port number from 1 to 65535, not "${t}"`,
+    entry: Readonly<Record<string, readonly string[] | undefined>>,
+    path: Path,
+    report: Report,
+  ): void => {
+    if (isEmpty(entry))
+      report(path, "empty-block", `${field} must not be empty: name a condition, or take the entry out`);
+  };
+}
+
+const source = refine(
+  object(
+    {
+      principals,
+      notPrincipals: principals,
+      namespaces,
+      notNamespaces: namespaces,
+      serviceAccounts,
+      notServiceAccounts: serviceAccounts,
+      ipBlocks: ranges,
+      notIpBlocks: ranges,
+      remoteIpBlocks: ranges,
+      notRemoteIpBlocks: ranges,
+      trustDomains,
+      notTrustDomains: trustDomains,
+    },
+    // Without RequestAuthentication these could never be true, and a DENY on them would be a hole.
+    { later: ["requestPrincipals", "notRequestPrincipals"] },
   ),
-);
-const source = object(
-  {
-    principals: texts,
-    notPrincipals: texts,
-    namespaces: texts,
-    notNamespaces: texts,
-    serviceAccounts: texts,
-    notServiceAccounts: texts,
-    ipBlocks: ranges,
-    notIpBlocks: ranges,
-    remoteIpBlocks: ranges,
-    notRemoteIpBlocks: ranges,
-    trustDomains,
-    notTrustDomains: trustDomains,
+  (s, path, report) => {
+    refuseEmpty("source")(s, path, report);
+    const has = (...lists: (readonly string[] | undefined)[]) => lists.some((l) => (l?.length ?? 0) > 0);
+    if (
+      has(s.serviceAccounts, s.notServiceAccounts) &&
+      has(s.principals, s.notPrincipals, s.namespaces, s.notNamespaces)
+    )
+      report(path, "invalid-value", "has serviceAccounts beside principals or namespaces: say one of them");
   },
-  // Without RequestAuthentication these could never be true, and a DENY on them would be a hole.
-  { later: ["requestPrincipals", "notRequestPrincipals"] },
 );
-const operation = object({
-  hosts: texts,
-  notHosts: texts,
-  ports,
-  notPorts: ports,
-  methods: texts,
-  notMethods: texts,
-  paths: texts,
-  notPaths: texts,
-});
-const condition = check(object({ key: required(whenKey), values: texts, notValues: texts }), (w) => {
-  const values = [...(w.values ?? []), ...(w.notValues ?? [])];
-  if (values.length === 0) return "needs values or notValues";
-  if (/^(source|remote|destination)\.ip$/.test(w.key) && !values.every(isRange))
-    return `${w.key} is compared with IP addresses and ranges, such as 10.0.0.0/8`;
-  if (w.key === "destination.port" && !values.every((v) => /^[1-9]\d{0,4}$/.test(v)))
-    return "destination.port is compared with port numbers";
-  return null;
-});
-export const authorizationPolicySpec = object(
-  {
-    selector: object({ matchLabels: labels }),
-    action: oneOf("ALLOW", "DENY", "AUDIT"),
-    rules: list(
-      object({
-        from: list(object({ source: required(source) })),
-        to: list(object({ operation: required(operation) })),
-        when: list(condition),
-      }),
-    ),
+const operation = refine(
+  object({
+    hosts,
+    notHosts: hosts,
+    ports,
+    notPorts: ports,
+    methods,
+    notMethods: methods,
+    paths,
+    notPaths: paths,
+  }),
+  refuseEmpty("operation"),
+);
+
+const VALUES: Readonly<Record<string, Schema<readonly string[]>>> = {
+  principal: principals,
+  namespace: namespaces,
+  "service-account": serviceAccounts,
+  "trust-domain": trustDomains,
+  "source-ip": ranges,
+  "remote-ip": ranges,
+  "destination-ip": ranges,
+  "destination-port": ports,
+};
+const condition = refine(
+  object({ key: required(text("when-key")), values: list(plain), notValues: list(plain) }),
+  (w, path, report) => {
+    const subject = whenSubject(w.key);
+    // A condition that were dropped would widen an ALLOW: an unknown key refuses the policy.
+    if (subject === null)
+      return report([...path, "key"], "invalid-value", `key ${w.key} is not supported yet`);
+    if ((w.values?.length ?? 0) + (w.notValues?.length ?? 0) === 0)
+      return report(path, "empty-block", "needs values or notValues");
+    for (const field of ["values", "notValues"] as const)
+      VALUES[subject.kind]?.(w[field] ?? [], [...path, field], report);
   },
-  { later: ["targetRef", "targetRefs", "provider"] },
 );
+export const authorizationPolicySpec = refine(
+  object(
+    {
+      selector,
+      action: oneOf("ALLOW", "DENY", "AUDIT"),
+      rules: list(
+        object({
+          from: nonEmptyList(object({ source: required(source) })),
+          to: nonEmptyList(object({ operation: required(operation) })),
+          when: list(condition),
+        }),
+      ),
+    },
+    { later: ["targetRef", "targetRefs", "provider"] },
+  ),
+  (p, path, report) => {
+    if (p.action === "DENY" && (p.rules ?? []).length === 0)
+      report(path, "empty-block", "DENY without rules denies nothing: say `rules: [{}]` to deny everything");
+  },
+);
+export type AuthorizationPolicySpec = Infer<typeof authorizationPolicySpec>;

@@ -1,8 +1,7 @@
 /** Kinds of values that Kubernetes' own objects have and Istio's have not. */
-import { check, int, type Path, type Report, type Schema, str } from "../schema.ts";
+import { check, int, NOT_CARRIED_OUT, type Path, type Report, type Schema, str } from "../schema.ts";
 
-/** Code of a warning: Kubernetes would do it, a mesh on one machine does not. */
-export const NOT_CARRIED_OUT = "not-carried-out";
+export { NOT_CARRIED_OUT };
 
 /** Any value: for fields that speak to somebody else, such as `status`. */
 export const anything: Schema<unknown> = (value) => value;

@@ -183,7 +183,6 @@ spec: { host: echo, trafficPolicy: { connectionPool: { http: { maxRequestsPerCon
           { client: 200, visitor: 403, nobody: 403 },
         ],
         ["ALLOW nothing: everyone is denied", "  action: ALLOW", { client: 403, visitor: 403, nobody: 403 }],
-        ["DENY nothing", "  action: DENY", { client: 200, visitor: 200, nobody: 200 }],
         ["a rule without conditions takes all", "  rules: [{}]", { client: 200, visitor: 200, nobody: 200 }],
         [
           "AUDIT decides nothing",
@@ -194,6 +193,16 @@ spec: { host: echo, trafficPolicy: { connectionPool: { http: { maxRequestsPerCon
         await rules(spec);
         await allowed(expected);
         if (expected.nobody === 403) expect((await ask("nobody"))?.body).toBe("RBAC: access denied");
+      });
+
+      test("path templates match what Envoy matches: ** wants its slash", async () => {
+        await rules(`  rules: [{ to: [{ operation: { paths: ["/c/{**}", "/api/{**}/x", "/v/{*}"] } }] }]`);
+        const asked = async (paths: string[]) =>
+          Promise.all(paths.map(async (path) => (await ask("client", path))?.status));
+        const passes = ["/c/", "/c/d/e", "/api/1/x", "/api/1/2/x", "/v/1", "/v/1?q=/2"];
+        await expect.poll(() => asked(passes), SOON).toEqual(passes.map(() => 200));
+        const refused = ["/", "/c", "/api/x", "/api/1/x/y", "/v", "/v/", "/v/1/2"];
+        expect(await asked(refused)).toEqual(refused.map(() => 403));
       });
 
       test("methods and paths, also by other spellings of a path", async () => {

@@ -1,5 +1,4 @@
 import {
-  type Infer,
   list,
   nonEmptyList,
   object,
@@ -127,4 +126,3 @@ export const authorizationPolicySpec = refine(
       report(path, "empty-block", "DENY without rules denies nothing: say `rules: [{}]` to deny everything");
   },
 );
-export type AuthorizationPolicySpec = Infer<typeof authorizationPolicySpec>;

@@ -14,11 +14,13 @@ import {
   oneOf,
   percent,
   port,
+  positiveDuration,
   redirectStatus,
   regex,
   required,
   type Schema,
   str,
+  unlessEmpty,
 } from "../schema.ts";
 
 const stringMatchFields = object({ exact: str, prefix: str, regex });
@@ -76,7 +78,7 @@ export type HeadersSpec = Infer<typeof headers>;
 
 const destination = object({
   host: required(check(str, (text) => (isHost(text) ? null : NOT_A_HOST))),
-  subset: str,
+  subset: unlessEmpty(str),
   port: object({ number: port }),
 });
 export type DestinationSpec = Infer<typeof destination>;
@@ -144,7 +146,7 @@ const httpRoute = check(
       }),
       fault: object({
         delay: object(
-          { fixedDelay: required(duration), percentage },
+          { fixedDelay: required(positiveDuration), percentage },
           { later: ["percent", "exponentialDelay"] },
         ),
         abort: check(

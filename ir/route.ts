@@ -26,6 +26,8 @@ export interface WeightedClusterIr {
 export type PathRewriteIr =
   /** The matched prefix is replaced; for an exact match or regex the whole path. */
   | { readonly kind: "prefix"; readonly value: string }
+  /** The Gateway API's ReplacePrefixMatch: the matched segments (of no path match: none) become these; "" = none. */
+  | { readonly kind: "segments"; readonly value: string }
   | { readonly kind: "full"; readonly value: string }
   | { readonly kind: "regex"; readonly pattern: string; readonly substitution: string };
 
@@ -85,6 +87,7 @@ export type RouteActionIr =
       readonly kind: "redirect";
       readonly path: PathRewriteIr | null;
       readonly host: string | null;
+      /** null = the Host header's own stays. The scheme's well-known port is not shown. */
       readonly port: number | null;
       readonly scheme: string | null;
       readonly status: number;

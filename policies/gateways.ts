@@ -95,7 +95,7 @@ export function resolveGateways(
       const hosts = [...byHost].map(([d, rs]) => ({
         name: `${d}:${l.port}`,
         domains: [d],
-        routes: resolveHttpRoutesOf(world, rs),
+        routes: resolveHttpRoutesOf(world, rs, l.port),
       }));
       add(l.port, l.name, hosts, { ...g.source, line: g.line(["spec", "listeners", i]) });
     }

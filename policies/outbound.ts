@@ -137,7 +137,7 @@ function policyRoutes(
   );
   if (attached.length === 0) return null;
   const consumer = attached.filter((r) => r.namespace === client.namespace);
-  return resolveHttpRoutesOf(world, consumer.length > 0 ? consumer : attached);
+  return resolveHttpRoutesOf(world, consumer.length > 0 ? consumer : attached, port.number);
 }
 
 /** A VirtualService whose rules all concern other clients, ports or gateways does not speak: the next one is asked. */

@@ -1,5 +1,6 @@
 import { validateAuthorizationPolicies } from "./authorization-policy/validate.ts";
 import { validateDestinationRules } from "./destination-rule/validate.ts";
+import { validateHttpRoutes } from "./http-route/validate.ts";
 import { validatePeerAuthentications } from "./peer-authentication/validate.ts";
 import type { Issue } from "./schema.ts";
 import { validateVirtualServices } from "./virtual-service/validate.ts";
@@ -23,6 +24,7 @@ const CHECKS: readonly WorldCheck[] = [
   validateDestinationRules,
   validateAuthorizationPolicies,
   validatePeerAuthentications,
+  validateHttpRoutes,
 ];
 
 /** Checks that need the whole world: duplicates, conflicting or unknown hosts, subsets, delegates, idle policies. */

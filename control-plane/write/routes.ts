@@ -127,9 +127,33 @@ function virtualHost(h: VirtualHostIr, domains: readonly string[]): Json {
   return {
     name: h.name,
     domains: [...domains],
-    routes: h.routes.map(route),
+    routes: h.routes.flatMap((r) => writtenAs(r, domains)).map(route),
     include_request_attempt_count: true,
   };
+}
+
+const WELL_KNOWN: Readonly<Record<string, number>> = { http: 80, https: 443 };
+const WITHOUT_PORT = "[^:]+|\\[[^\\]]+\\]";
+
+/**
+ * A redirect to the well-known port of its scheme shows none. Envoy would keep the port of the Host header, or show the
+ * one that it is given: where the host is certain, it is named; else a Host without a port has a route of its own.
+ */
+function writtenAs(r: RouteIr, domains: readonly string[]): RouteIr[] {
+  const a = r.action;
+  if (a.kind !== "redirect" || a.port === null || a.port !== WELL_KNOWN[a.scheme ?? "http"]) return [r];
+  const [domain] = domains;
+  const certain = domains.length === 1 && !domain!.includes("*") ? domain!.replace(/:\d+$/, "") : null;
+  const host = a.host ?? certain;
+  if (host !== null) return [{ ...r, action: { ...a, host, port: null } }];
+  const bare = {
+    name: ":authority",
+    match: { kind: "regex" as const, value: WITHOUT_PORT },
+    invert: false,
+    ignoreCase: false,
+  };
+  const match = { ...r.match, headers: [...r.match.headers, bare] };
+  return [{ ...r, match, action: { ...a, port: null } }, r];
 }
 
 function route(r: RouteIr): Json {
@@ -212,7 +236,7 @@ function action(r: RouteIr): Json {
         redirect: compact({
           ...(a.path === null
             ? {}
-            : a.path.kind === "regex"
+            : a.path.kind === "regex" || a.path.kind === "segments"
               ? rewrite(a.path, r.match)
               : a.path.kind === "prefix"
                 ? { prefix_rewrite: a.path.value }
@@ -279,12 +303,16 @@ function rewrite(p: PathRewriteIr, m: RouteMatchIr): Json {
       regex_rewrite: { pattern: { regex: "^[^?]*" }, substitution: p.value.replaceAll("\\", "\\\\") },
     };
   }
-  // "/api" -> "/" must not leave "//users" behind (Gateway API ReplacePrefixMatch).
-  if (m.path?.kind === "segments" && m.path.value !== "" && (p.value === "/" || p.value === "")) {
-    const escaped = m.path.value.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
-    return { regex_rewrite: { pattern: { regex: `^${escaped}/*` }, substitution: "/" } };
-  }
-  return { prefix_rewrite: p.value };
+  return p.kind === "segments" ? segments(p.value, m) : { prefix_rewrite: p.value };
+}
+
+/** HTTPPathModifier.replacePrefixMatch: "/foo" -> "/xyz" makes "/xyz/bar" of "/foo/bar", "" makes "/bar", "/" of "/foo". */
+function segments(to: string, m: RouteMatchIr): Json {
+  const from = m.path?.kind === "segments" ? m.path.value : "";
+  if (from === "") return to === "" ? {} : { prefix_rewrite: `${to}/` }; // instead of the match's "/"
+  if (to !== "") return { prefix_rewrite: to };
+  const escaped = from.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+  return { regex_rewrite: { pattern: { regex: `^${escaped}/?` }, substitution: "/" } };
 }
 
 function retry(p: NonNullable<Extract<RouteIr["action"], { kind: "forward" }>["retry"]>): Json {

@@ -27,17 +27,24 @@ export function routesOnService(world: PolicyWorld, service: Service): readonly 
   return index.get(`${service.namespace}/${service.name}`) ?? [];
 }
 
-/** Routes of several HTTPRoutes on one host, in the Gateway API's order of precedence. */
-export function resolveHttpRoutesOf(world: PolicyWorld, routes: readonly HttpRoute[]): RouteIr[] {
+/**
+ * Routes of several HTTPRoutes on one host, in the Gateway API's order of precedence. They come oldest first.
+ * @param listenerPort of the Gateway's listener, or the Service's: where redirects lead that name no port
+ */
+export function resolveHttpRoutesOf(
+  world: PolicyWorld,
+  routes: readonly HttpRoute[],
+  listenerPort: number,
+): RouteIr[] {
   const all = routes.flatMap((route) =>
     (route.spec.rules ?? []).flatMap((rule, i) =>
       (rule.matches && rule.matches.length > 0 ? rule.matches : [null]).map((match, j) => ({
-        ir: routeIr(world, route, rule, match, i, j),
+        ir: routeIr(world, route, rule, match, i, j, listenerPort),
         method: match?.method !== undefined,
       })),
     ),
   );
-  // Exact path, longest prefix, method, most headers, most query parameters; then age and file order (sort is stable).
+  // Exact path, longest prefix, method, most headers, most query parameters; then the order of the HTTPRoutes and their rules (sort is stable).
   const rank = ({ ir, method }: (typeof all)[number]): number[] => [
     ir.match.path?.kind === "exact" ? 1 : 0,
     ir.match.path?.kind === "segments" ? ir.match.path.value.length : ir.match.path?.kind === "regex" ? 1 : 0,
@@ -61,10 +68,11 @@ function routeIr(
   match: HttpRouteMatchSpec | null,
   i: number,
   j: number,
+  listenerPort: number,
 ): RouteIr {
   const path = match?.path?.value ?? "/";
   const type = match?.path?.type ?? "PathPrefix";
-  const headers = (match?.headers ?? []).map((h) => ({
+  const headers = firstOfEach(match?.headers ?? [], (h) => h.name.toLowerCase()).map((h) => ({
     name: h.name.toLowerCase(),
     match: { kind: h.type === "RegularExpression" ? ("regex" as const) : ("exact" as const), value: h.value },
     invert: false,
@@ -91,7 +99,7 @@ function routeIr(
               : { kind: "segments", value: path.replace(/\/+$/, "") },
       ignorePathCase: false,
       headers,
-      query: (match?.queryParams ?? []).map((q) => ({
+      query: firstOfEach(match?.queryParams ?? [], (q) => q.name).map((q) => ({
         name: q.name,
         match: {
           kind: q.type === "RegularExpression" ? ("regex" as const) : ("exact" as const),
@@ -99,7 +107,7 @@ function routeIr(
         },
       })),
     },
-    action: action(world, route, rule),
+    action: action(world, route, rule, listenerPort),
     requestHeaders: change(find("RequestHeaderModifier")?.requestHeaderModifier),
     responseHeaders: change(find("ResponseHeaderModifier")?.responseHeaderModifier),
     fault: null,
@@ -109,6 +117,11 @@ function routeIr(
       line: route.line(match === null ? ["spec", "rules", i] : ["spec", "rules", i, "matches", j]),
     },
   };
+}
+
+/** Gateway API: of several conditions on one name only the first counts. */
+function firstOfEach<T>(list: readonly T[], nameOf: (item: T) => string): readonly T[] {
+  return list.filter((item, i) => list.findIndex((other) => nameOf(other) === nameOf(item)) === i);
 }
 
 function change(f: FilterSpec["requestHeaderModifier"]): HeaderChangeIr | null {
@@ -121,33 +134,31 @@ function rewrite(p: Modifier | undefined): PathRewriteIr | null {
   if (p === undefined) return null;
   return p.type === "ReplaceFullPath"
     ? { kind: "full", value: p.replaceFullPath ?? "/" }
-    : { kind: "prefix", value: p.replacePrefixMatch ?? "/" };
+    : { kind: "segments", value: (p.replacePrefixMatch ?? "").replace(/\/+$/, "") };
 }
+
+const WELL_KNOWN: Readonly<Record<string, number>> = { http: 80, https: 443 };
 
 /** No cluster can have this name (RFC 2606). */
 const INVALID_BACKEND = "backend.invalid";
 
-function action(world: PolicyWorld, route: HttpRoute, rule: Rule): RouteActionIr {
+function action(world: PolicyWorld, route: HttpRoute, rule: Rule, listenerPort: number): RouteActionIr {
   const redirect = rule.filters?.find((f) => f.type === "RequestRedirect")?.requestRedirect;
   if (redirect)
     return {
       kind: "redirect",
       path: rewrite(redirect.path),
       host: redirect.hostname ?? null,
-      port: redirect.port ?? null,
+      // HTTPRequestRedirectFilter.port: the scheme's well-known port, without a scheme the listener's.
+      port: redirect.port ?? WELL_KNOWN[redirect.scheme ?? ""] ?? listenerPort,
       scheme: redirect.scheme ?? null,
       status: redirect.statusCode ?? 302,
     };
   const destinations = (rule.backendRefs ?? []).flatMap((b): WeightedClusterIr[] => {
-    const ns = b.namespace ?? route.namespace;
-    const host = `${b.name}.${ns}.svc.${world.mesh.clusterDomain}`;
     if (b.weight === 0) return [];
-    const valid =
-      (b.kind ?? "Service") === "Service" &&
-      b.port !== undefined &&
-      (ns === route.namespace || granted(world, route, ns, b.name)) &&
-      findService(world, host)?.host === host;
-    const cluster = { host: valid ? host : INVALID_BACKEND, port: b.port ?? 0, subset: "" };
+    const valid = backendFault(world, route, b) === null;
+    const host = valid ? backendHost(world, route, b) : INVALID_BACKEND;
+    const cluster = { host, port: b.port ?? 0, subset: "" };
     const find = (type: FilterSpec["type"]) => b.filters?.find((f) => f.type === type);
     return [
       {
@@ -174,11 +185,46 @@ function action(world: PolicyWorld, route: HttpRoute, rule: Rule): RouteActionIr
   };
 }
 
+type BackendRef = NonNullable<Rule["backendRefs"]>[number];
+
+function backendHost(world: PolicyWorld, route: HttpRoute, b: BackendRef): string {
+  return `${b.name}.${b.namespace ?? route.namespace}.svc.${world.mesh.clusterDomain}`;
+}
+
+/** Why a backend is none, as [code, text]; null = requests can go there. */
+export function backendFault(
+  world: PolicyWorld,
+  route: HttpRoute,
+  b: BackendRef,
+): readonly [code: string, text: string] | null {
+  const kind = `${b.kind ?? "Service"}${b.group ? `.${b.group}` : ""}`;
+  if (kind !== "Service") return ["unknown-backend", `no backend can be a ${kind}: only a Service`];
+  const ns = b.namespace ?? route.namespace;
+  if (ns !== route.namespace && !granted(world, route, ns, b.name ?? ""))
+    return [
+      "not-granted",
+      `no ReferenceGrant in namespace ${ns} lets HTTPRoutes of ${route.namespace} use Service ${b.name}`,
+    ];
+  const service = findService(world, backendHost(world, route, b));
+  if (service === null || service.kind !== "kubernetes")
+    return ["unknown-host", `no Service ${ns}/${b.name}`];
+  if (b.port === undefined) return ["unknown-port", "a Service as backend needs a port"];
+  if (!service.ports.some((p) => p.number === b.port)) {
+    const ports = service.ports.map((p) => p.number).join(", ") || "none";
+    return ["unknown-port", `Service ${ns}/${b.name} has no port ${b.port} (it has ${ports})`];
+  }
+  return null;
+}
+
+/** By any grant of that namespace that fits in all its fields. */
 function granted(world: PolicyWorld, route: HttpRoute, namespace: string, name: string): boolean {
   return objectsOf(world, "gateway.networking.k8s.io/ReferenceGrant").some(
     (g) =>
       g.namespace === namespace &&
-      g.spec.from.some((f) => f.kind === "HTTPRoute" && f.namespace === route.namespace) &&
-      g.spec.to.some((t) => t.kind === "Service" && (t.name === undefined || t.name === name)),
+      g.spec.from.some(
+        (f) =>
+          f.group === route.source.group && f.kind === route.source.kind && f.namespace === route.namespace,
+      ) &&
+      g.spec.to.some((t) => t.group === "" && t.kind === "Service" && (!t.name || t.name === name)),
   );
 }

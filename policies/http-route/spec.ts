@@ -3,7 +3,9 @@ import {
   duration,
   type Infer,
   int,
+  isHost,
   list,
+  NOT_A_HOST,
   object,
   oneOf,
   port,
@@ -16,11 +18,24 @@ import {
 
 const nameValue = list(object({ name: required(str), value: required(str) }));
 const headerFilter = object({ set: nameValue, add: nameValue, remove: list(str) });
-const pathModifier = object({
-  type: required(oneOf("ReplaceFullPath", "ReplacePrefixMatch")),
-  replaceFullPath: str,
-  replacePrefixMatch: str,
-});
+const host = check(str, (text) => (isHost(text) ? null : NOT_A_HOST));
+const preciseHost = check(host, (text) =>
+  text.includes("*") ? "must name one host, without a wildcard" : null,
+);
+const MODIFIER = { ReplaceFullPath: "replaceFullPath", ReplacePrefixMatch: "replacePrefixMatch" } as const;
+const pathModifier = check(
+  object({
+    type: required(oneOf("ReplaceFullPath", "ReplacePrefixMatch")),
+    replaceFullPath: str,
+    replacePrefixMatch: str,
+  }),
+  (m) => {
+    for (const [type, field] of Object.entries(MODIFIER))
+      if ((m.type === type) !== (m[field] !== undefined) && m.type !== undefined)
+        return m.type === type ? `type ${type} needs the field ${field}` : `${field} needs the type ${type}`;
+    return null;
+  },
+);
 const OBJECT = {
   RequestHeaderModifier: "requestHeaderModifier",
   ResponseHeaderModifier: "responseHeaderModifier",
@@ -33,13 +48,13 @@ const filterFields = object(
     requestHeaderModifier: headerFilter,
     responseHeaderModifier: headerFilter,
     requestRedirect: object({
-      scheme: str,
-      hostname: str,
+      scheme: oneOf("http", "https"),
+      hostname: preciseHost,
       path: pathModifier,
       port,
       statusCode: redirectStatus,
     }),
-    urlRewrite: object({ hostname: str, path: pathModifier }),
+    urlRewrite: object({ hostname: preciseHost, path: pathModifier }),
   },
   { later: ["requestMirror", "cors", "externalAuth", "extensionRef"] },
 );
@@ -68,15 +83,26 @@ const checkedRegex =
 const valueMatch = checkedRegex(
   object({ type: oneOf("Exact", "RegularExpression"), name: required(str), value: required(str) }),
 );
+/** HTTPPathMatch: paths are compared as they come after normalisation, where none of these is left. */
+const pathMatch = check(
+  checkedRegex(object({ type: oneOf("Exact", "PathPrefix", "RegularExpression"), value: str })),
+  ({ type, value }) => {
+    if (type === "RegularExpression" || value === undefined) return null;
+    if (!value.startsWith("/")) return `value must begin with "/", not ${JSON.stringify(value)}`;
+    const odd = /\/\/|\/\.\.?(?=\/|$)|%2[fF]|#/.exec(value)?.[0];
+    return odd === undefined ? null : `value holds ${JSON.stringify(odd)}, which no path that is matched has`;
+  },
+);
+const METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"] as const;
 const match = object({
-  path: checkedRegex(object({ type: oneOf("Exact", "PathPrefix", "RegularExpression"), value: str })),
+  path: pathMatch,
   headers: list(valueMatch),
   queryParams: list(valueMatch),
-  method: str,
+  method: oneOf(...METHODS),
 });
 export type HttpRouteMatchSpec = Infer<typeof match>;
 
-const rule = object(
+const ruleFields = object(
   {
     name: str,
     matches: list(match),
@@ -92,16 +118,36 @@ const rule = object(
         filters: list(backendFilter),
       }),
     ),
-    timeouts: object({ request: duration, backendRequest: duration }),
+    timeouts: check(
+      object({ request: duration, backendRequest: duration }),
+      ({ request = 0, backendRequest = 0 }) =>
+        request > 0 && backendRequest > request ? "backendRequest must not be longer than request" : null,
+    ),
   },
   { later: ["retry", "sessionPersistence"] },
 );
+/** What the CRD's own rules refuse. */
+const rule = check(ruleFields, ({ matches = [], filters = [], backendRefs = [] }) => {
+  const types = filters.map((f) => f?.type);
+  const twice = types.find((type, i) => type !== undefined && types.indexOf(type) !== i);
+  if (twice !== undefined) return `has the filter ${twice} twice: say it once`;
+  const redirects = types.includes("RequestRedirect");
+  if (redirects && types.includes("URLRewrite")) return "has both RequestRedirect and URLRewrite: say one";
+  if (redirects && backendRefs.length > 0) return "has both RequestRedirect and backendRefs: say one";
+  const replaces = filters.some(
+    (f) => (f?.requestRedirect ?? f?.urlRewrite)?.path?.type === "ReplacePrefixMatch",
+  );
+  const prefix = (m: HttpRouteMatchSpec) => (m?.path?.type ?? "PathPrefix") === "PathPrefix";
+  if (replaces && !(matches.length <= 1 && matches.every(prefix)))
+    return "ReplacePrefixMatch needs exactly one match, of type PathPrefix";
+  return null;
+});
 export const kubeHttpRouteSpec = object(
   {
     parentRefs: list(
       object({ group: str, kind: str, name: required(str), namespace: str, sectionName: str, port }),
     ),
-    hostnames: list(str),
+    hostnames: list(host),
     rules: list(rule),
   },
   { later: ["useDefaultGateways"] },

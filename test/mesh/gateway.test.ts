@@ -17,7 +17,7 @@ metadata: { name: doors }
 spec:
   selector: { istio: ingressgateway }
   servers:
-    - { port: { number: 80, name: http, protocol: HTTP }, hosts: [a.example, "*.b.example", default/own.example, other/own.example] }
+    - { port: { number: 80, name: http, protocol: HTTP }, hosts: [a.example, merged.example, "*.b.example", default/own.example, other/own.example] }
     - { port: { number: 80, name: http-away, protocol: HTTP }, hosts: [secure.example], tls: { httpsRedirect: true } }
     - { port: { number: 8081, name: http-other, protocol: HTTP }, hosts: [c.example] }
 ---
@@ -54,6 +54,30 @@ spec:
   hosts: ["*.b.example"]
   gateways: [doors]
   http: [{ directResponse: { status: 223 } }]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: merged-old, creationTimestamp: "2026-01-01T00:00:00Z" }
+spec:
+  hosts: [merged.example]
+  gateways: [doors]
+  http: [{ match: [{ uri: { prefix: / } }], directResponse: { status: 225 } }]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: merged-new, creationTimestamp: "2026-01-02T00:00:00Z" }
+spec:
+  hosts: [merged.example]
+  gateways: [doors]
+  http: [{ match: [{ uri: { prefix: /merged } }], directResponse: { status: 224 } }]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: silent }
+spec:
+  hosts: [z.b.example]
+  gateways: [doors]
+  http: [{ match: [{ sourceLabels: { app: nobody } }], directResponse: { status: 500 } }]
 `;
 
 const KUBE = `
@@ -115,7 +139,48 @@ spec:
   parentRefs: [{ name: httpbin-gateway }]
   hostnames: [x.other.example, unserved.example]
   rules: [{ backendRefs: [{ name: httpbin, port: 8000 }] }]
+---
+${slashes("root.example", "/", "/anything")}
+${slashes("xyz.example", "/foo", "/xyz/")}
+${slashes("slash.example", "/foo/", "/xyz")}
+${slashes("gone.example", "/foo", "/")}
+${slashes("empty.example", "/foo", "")}
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: secure }
+spec:
+  parentRefs: [{ name: httpbin-gateway, sectionName: http }]
+  hostnames: [secure.example, "*.secure.example"]
+  rules:
+    - matches: [{ path: { value: /foo } }]
+      filters: [{ type: RequestRedirect, requestRedirect: { scheme: https, path: { type: ReplacePrefixMatch, replacePrefixMatch: /xyz/ } } }]
+    - filters: [{ type: RequestRedirect, requestRedirect: { scheme: https } }]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: away }
+spec:
+  parentRefs: [{ name: httpbin-gateway, sectionName: other }]
+  hostnames: [x.other.example]
+  rules:
+    - matches: [{ path: { value: /away } }]
+      filters: [{ type: RequestRedirect, requestRedirect: { path: { type: ReplaceFullPath, replaceFullPath: /there } } }]
 `;
+
+/** An HTTPRoute that replaces the prefix for one host. */
+function slashes(host: string, prefix: string, by: string): string {
+  return `apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: ${host} }
+spec:
+  parentRefs: [{ name: httpbin-gateway, sectionName: http }]
+  hostnames: [${host}]
+  rules:
+    - matches: [{ path: { value: ${prefix} } }]
+      filters: [{ type: URLRewrite, urlRewrite: { path: { type: ReplacePrefixMatch, replacePrefixMatch: "${by}" } } }]
+      backendRefs: [{ name: httpbin, port: 8000 }]
+---`;
+}
 
 onEachDataPlane("gateway", { from, replace }, (mesh, { dataPlane }) => {
   let door = "";
@@ -143,6 +208,11 @@ onEachDataPlane("gateway", { from, replace }, (mesh, { dataPlane }) => {
       expect((await get("x.b.example")).echoed?.headers["x-rule"]).toBe("x-b");
       expect(await status("y.b.example")).toBe(222);
       expect(await status("z.b.example")).toBe(223);
+    });
+
+    test("several VirtualServices of one host: what takes everything stands behind the others", async () => {
+      expect(await status("merged.example", "/merged")).toBe(224);
+      expect(await status("merged.example", "/other")).toBe(225);
     });
 
     test("several servers, each with its port, which rules can name", async () => {
@@ -275,6 +345,44 @@ spec:
       const moved = await get("main.example", "/moved/a?q=1");
       expect(moved.status).toBe(302);
       expect(moved.headers.location).toBe("http://main.example/here/a?q=1");
+    });
+
+    test.for([
+      ["root.example", "/get", "/anything/get"],
+      ["root.example", "/", "/anything/"],
+      ["root.example", "/get?a=/b", "/anything/get?a=/b"],
+      ["xyz.example", "/foo/bar", "/xyz/bar"],
+      ["xyz.example", "/foo/bar?q=1", "/xyz/bar?q=1"],
+      ["xyz.example", "/foo", "/xyz"],
+      ["xyz.example", "/foo?q=1", "/xyz?q=1"],
+      ["xyz.example", "/foo/", "/xyz/"],
+      ["slash.example", "/foo/bar", "/xyz/bar"],
+      ["slash.example", "/foo", "/xyz"],
+      ["gone.example", "/foo/bar", "/bar"],
+      ["gone.example", "/foo/", "/"],
+      ["gone.example", "/foo", "/"],
+      ["gone.example", "/foo?q=1", "/?q=1"],
+      ["empty.example", "/foo/bar", "/bar"],
+      ["empty.example", "/foo", "/"],
+    ])("ReplacePrefixMatch keeps the slashes right: %s %s is %s", async ([host, path, rewritten]) => {
+      expect((await get(host, path)).echoed?.path).toBe(rewritten);
+    });
+
+    test("redirects: the port of the scheme, the listener's without one; 80 and 443 are not shown", async () => {
+      const location = async (host: string, path: string, more: Partial<Call> = {}) =>
+        (await get(host, path, more)).headers.location ?? "";
+      expect(await location("secure.example:8080", "/a?q=1")).toBe("https://secure.example/a?q=1");
+      expect(await location("secure.example", "/foo/bar")).toBe("https://secure.example/xyz/bar");
+      expect(await location("a.secure.example", "/a")).toBe("https://a.secure.example/a");
+      // Envoy cannot take a port away from a host that it does not know beforehand: there it says the new one.
+      expect(await location("a.secure.example:8080", "/a")).toMatch(
+        /^https:\/\/a\.secure\.example(:443)?\/a$/,
+      );
+      const other = { port: 8081 };
+      expect(await location("x.other.example", "/away", other)).toBe("http://x.other.example:8081/there");
+      expect(await location("x.other.example:9999", "/away", other)).toBe(
+        "http://x.other.example:8081/there",
+      );
     });
 
     test("backends: unknown is 500, without endpoints 503, weight 0 never", async () => {

@@ -109,11 +109,48 @@ spec:
 const from = join(import.meta.dirname, "echo");
 const replace = { ECHO_MAIN: join(import.meta.dirname, "../harness/echo-main.ts") };
 
+/** Of the service client: what its only rules say is said to others. */
+const FOR_OTHERS = `
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: for-others }
+spec:
+  hosts: [client]
+  http: [{ match: [{ sourceLabels: { app: nobody } }], directResponse: { status: 500 } }]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: front }
+spec:
+  hosts: [front.example]
+  http:
+    - match: [{ uri: { exact: /front } }, { uri: { prefix: /part/ } }]
+      delegate: { name: front-part }
+      timeout: 0.2s
+      headers: { request: { set: { x-from: root } }, response: { set: { x-from: root } } }
+    - route: [{ destination: { host: echo, subset: v2, port: { number: 8080 } } }]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: front-part }
+spec:
+  http:
+    - match: [{ uri: { exact: /front } }]
+      route: [{ destination: { host: echo, subset: v1, port: { number: 8080 } } }]
+    - match: [{ uri: { prefix: /outside } }]
+      directResponse: { status: 500 }
+    - match: [{ uri: { prefix: /part/own } }]
+      headers: { request: { set: { x-from: delegate } } }
+      timeout: 5s
+      route: [{ destination: { host: echo, subset: v1, port: { number: 8080 } } }]
+`;
+
 onEachDataPlane("routing", { from, replace, modes: ["explicit", "transparent"] }, (mesh, { mode }) => {
   const testExplicit = mode === "explicit" ? test : (): void => {};
   let host = "";
   beforeAll(async () => {
     await mesh().apply(RULES);
+    await mesh().apply(FOR_OTHERS);
     host = await mesh().addressOf("echo", "client");
   });
 
@@ -170,6 +207,25 @@ onEachDataPlane("routing", { from, replace, modes: ["explicit", "transparent"] }
     ["//exact", {}, "v2"],
   ])("match: %s %o goes to %s", async ([path, more, expected]) => {
     expect(await who(path, more)).toBe(expected);
+  });
+
+  test("a policy whose rules all concern other clients leaves the service's default", async () => {
+    const client = await mesh().addressOf("client", "echo-v1");
+    const reply = await call({ host: client, port: 8080, path: "/", headers: { host: "client:8080" } });
+    expect(reply.status).toBe(200);
+  });
+
+  test("a delegate's rules lie inside the root's match, and have from it what they do not set", async () => {
+    const at = (path: string) => get(path, { headers: { host: "front.example:8080" } });
+    const front = await at("/front");
+    expect(front.echoed).toMatchObject({ path: "/front", headers: { "x-from": "root" } });
+    expect(front.echoed?.service).toMatch(/^echo-v1/);
+    expect(front.headers["x-from"]).toBe("root");
+    expect((await at("/front?delay=5000")).status).toBe(504);
+    const own = await at("/part/own?delay=400");
+    expect(own.echoed?.headers["x-from"]).toBe("delegate");
+    expect(own.headers).not.toHaveProperty("x-from");
+    expect((await at("/outside")).echoed?.service).toMatch(/^echo-v2/);
   });
 
   // One run in 370 lies outside of 3 sigma by right, hence the retry.

@@ -32,7 +32,9 @@ export function readWorld(name: string): Case {
   const text = readCase(folder, name, SUFFIX);
   const given = load(text, `${name}${SUFFIX}`);
   const world = toWorld([...base, ...given.objects], config);
-  expect([...given.issues, ...validate(world)]).toEqual([]);
+  // "# warns CODE": what the case shows is worth a word.
+  const told = [...text.matchAll(/^# warns (\S+)$/gm)].map((m) => m[1]);
+  expect([...given.issues, ...validate(world)].map((i) => i.code)).toEqual(told);
   return { text, world };
 }
 

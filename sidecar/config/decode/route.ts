@@ -336,7 +336,9 @@ function decodeRedirect(wire: WireRedirect, prefix: string | null, problems: Pro
             ? scheme.value
             : from;
       let host = wire.hostRedirect === "" ? authority : wire.hostRedirect;
-      if (wire.portRedirect !== 0) host = `${withoutPort(host)}:${wire.portRedirect}`;
+      // The well-known port is not shown (Gateway API); Envoy would show it.
+      if (wire.portRedirect === (to === "https" ? 443 : 80)) host = withoutPort(host);
+      else if (wire.portRedirect !== 0) host = `${withoutPort(host)}:${wire.portRedirect}`;
       // A changed scheme makes the old default port wrong (Envoy drops :80 and :443 then).
       else if (to !== from) host = host.replace(from === "http" ? /:80$/ : /:443$/, "");
       const mark = target.indexOf("?");

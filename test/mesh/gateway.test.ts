@@ -364,9 +364,12 @@ spec:
       ["gone.example", "/foo?q=1", "/?q=1"],
       ["empty.example", "/foo/bar", "/bar"],
       ["empty.example", "/foo", "/"],
-    ])("ReplacePrefixMatch keeps the slashes right: %s %s is %s", async ([host, path, rewritten]) => {
-      expect((await get(host, path)).echoed?.path).toBe(rewritten);
-    });
+    ] as const)(
+      "ReplacePrefixMatch keeps the slashes right: %s %s is %s",
+      async ([host, path, rewritten]) => {
+        expect((await get(host, path)).echoed?.path).toBe(rewritten);
+      },
+    );
 
     test("redirects: the port of the scheme, the listener's without one; 80 and 443 are not shown", async () => {
       const location = async (host: string, path: string, more: Partial<Call> = {}) =>

@@ -10,6 +10,7 @@ import {
 import { Replicated } from "./controllers/replicated.ts";
 import { replicatedSpec } from "./controllers/replicated-spec.ts";
 import { templateOf } from "./controllers/revisions.ts";
+import { StatefulSet, statefulSetNames, statefulSetSpec } from "./controllers/stateful-set.ts";
 import { PlatformError, type PlatformObject } from "./object.ts";
 import type { OwnerKey } from "./pods.ts";
 
@@ -30,6 +31,10 @@ const KINDS: Readonly<Record<string, Kind>> = {
   ReplicaSet: REPLICATED,
   DaemonSet: REPLICATED,
   Pod: REPLICATED,
+  StatefulSet: {
+    check: (object) => [statefulSetSpec(object), templateOf(object)],
+    make: (context, object) => new StatefulSet(context, object),
+  },
 };
 
 /** A workload that could not be brought nearer (a full disk) is tried again after this. */
@@ -69,8 +74,7 @@ export class Workloads {
       this.#controllers.delete(key);
       this.#troubles.delete(key);
     }
-    const bare = [...wanted.values()].filter(({ kind }) => kind === "Pod");
-    this.#context.pods.reserve(new Set(bare.map(({ metadata }) => metadata.name)));
+    this.#context.pods.reserve(new Set([...wanted.values()].flatMap(fixedNames)));
     for (const [key, object] of wanted) {
       const controller = this.#controllers.get(key);
       if (controller !== undefined) controller.update(object);
@@ -115,4 +119,11 @@ export class Workloads {
     const found = this.find(ref).operations[name];
     return found ?? refuse(422, `a ${ref.kind} has no ${name}`);
   }
+}
+
+/** Names that no other workload's pod may take. */
+function fixedNames(object: PlatformObject): string[] {
+  if (object.kind === "Pod") return [object.metadata.name];
+  if (object.kind !== "StatefulSet") return [];
+  return statefulSetNames(object, statefulSetSpec(object).replicas);
 }

@@ -13,17 +13,17 @@ import {
 import { type ReplicatedSpec, replicatedSpec } from "./replicated-spec.ts";
 import { Revisions, type Template } from "./revisions.ts";
 import { rollingBounds, rollingStep } from "./rolling.ts";
+import { type Autoscaled, type Scalable, scaleByHand } from "./scaling.ts";
 
 /** Deployments, and what is less than one: ReplicaSets, DaemonSets, bare Pods. */
-export class Replicated implements Controller {
+export class Replicated implements Controller, Scalable {
   readonly key: OwnerKey;
   readonly #context: ControllerContext;
   readonly #revisions: Revisions;
   readonly #conditions: Conditions;
   #object: PlatformObject;
   #spec: ReplicatedSpec;
-  /** Set by an autoscaler; it goes before the file and `weft scale`. */
-  #autoscaled: { readonly by: string; readonly replicas: number } | undefined;
+  #autoscaled: Autoscaled | undefined;
   /** Monotonic ms of the last step towards the template that is wanted. */
   #progressAt: number;
   #progress = "";
@@ -51,7 +51,7 @@ export class Replicated implements Controller {
   get replicas(): number {
     return this.#autoscaled?.replicas ?? this.#revisions.replicas(this.#spec.replicas);
   }
-  autoscale(by: { readonly by: string; readonly replicas: number } | undefined): void {
+  autoscale(by: Autoscaled | undefined): void {
     if (this.#autoscaled?.by === by?.by && this.#autoscaled?.replicas === by?.replicas) return;
     this.#autoscaled = by;
     this.#context.poke();
@@ -329,12 +329,11 @@ export class Replicated implements Controller {
   }
 
   #scale(replicas: number): Done {
-    if (this.#autoscaled !== undefined)
-      refuse(
-        409,
-        `${spoken(this.#object)} is scaled by ${this.#autoscaled.by}: change its minReplicas or maxReplicas`,
-      );
-    return this.#then(() => this.#revisions.scale(this.#object, replicas, this.#spec.replicas));
+    return this.#then(() =>
+      scaleByHand(this.#object, this.#autoscaled, () =>
+        this.#revisions.scale(this.#object, replicas, this.#spec.replicas),
+      ),
+    );
   }
 
   #then(operation: () => Done): Done {

@@ -16,12 +16,13 @@ export function rollingBounds(
   maxSurge: IntOrPercent,
   maxUnavailable: IntOrPercent,
 ): RollingBounds {
-  const surge = resolve(maxSurge, replicas, Math.ceil);
-  const unavailable = Math.min(replicas, resolve(maxUnavailable, replicas, Math.floor));
+  const surge = percentOf(maxSurge, replicas, Math.ceil);
+  const unavailable = Math.min(replicas, percentOf(maxUnavailable, replicas, Math.floor));
   return surge === 0 && unavailable === 0 ? { surge, unavailable: 1 } : { surge, unavailable };
 }
 
-function resolve(value: IntOrPercent, total: number, round: (n: number) => number): number {
+/** Of a percentage so many of `total`; a number as it is. */
+export function percentOf(value: IntOrPercent, total: number, round: (n: number) => number): number {
   if (typeof value === "number") return value;
   return round((Number.parseInt(value, 10) * total) / 100);
 }

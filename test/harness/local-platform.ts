@@ -147,7 +147,7 @@ export function manifest(dir: string, options: ManifestOptions = {}): PlatformOb
   };
 }
 
-/** Ready when the file is there (see `touch`). */
+/** Ready when the file is there (see `touch`); `$HOSTNAME` in its name is the pod's. */
 export function readyWhen(file: string): object {
-  return { readinessProbe: { exec: { command: ["test", "-e", file] }, periodSeconds: 1 } };
+  return { readinessProbe: { exec: { command: ["sh", "-c", `test -e ${file}`] }, periodSeconds: 1 } };
 }

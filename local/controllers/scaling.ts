@@ -1,0 +1,28 @@
+import type { Done } from "../contract.ts";
+import type { PlatformObject } from "../object.ts";
+import { refuse, spoken } from "./controller.ts";
+
+/** How many pods an autoscaler wants; it goes before the file and `weft scale`. */
+export interface Autoscaled {
+  /** For people: "HorizontalPodAutoscaler default/web". */
+  readonly by: string;
+  readonly replicas: number;
+}
+
+/** What an autoscaler may scale. */
+export interface Scalable {
+  readonly replicas: number;
+  autoscale(by: Autoscaled | undefined): void;
+}
+
+export function scaleByHand(
+  object: PlatformObject,
+  autoscaled: Autoscaled | undefined,
+  scale: () => Done,
+): Done {
+  if (autoscaled === undefined) return scale();
+  return refuse(
+    409,
+    `${spoken(object)} is scaled by ${autoscaled.by}: change its minReplicas or maxReplicas`,
+  );
+}

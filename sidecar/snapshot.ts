@@ -425,6 +425,8 @@ export type HeaderMutation =
       readonly kind: "append" | "overwrite" | "add-if-absent" | "overwrite-if-exists";
       readonly name: string;
       readonly value: (lookup: FormatLookup) => string;
+      /** Else a value that comes out empty adds and overwrites nothing (keep_empty_value). */
+      readonly keepEmpty: boolean;
     };
 
 /** Resolves a %COMMAND(argument)% of a format string; null prints "-" in logs and "" in headers. */

@@ -261,7 +261,7 @@ function action(r: RouteIr): Json {
           // gRPC callers state their own deadline; without this Envoy would not hear it.
           max_stream_duration: a.timeoutMs === 0 ? { grpc_timeout_header_max: "0s" } : null,
           ...(a.rewritePath === null ? {} : rewrite(a.rewritePath, r.match)),
-          host_rewrite_literal: a.rewriteHost,
+          host_rewrite_literal: a.rewriteHost ?? authorityOf(r.requestHeaders),
           retry_policy: a.retry === null ? null : retry(a.retry),
           request_mirror_policies: a.mirrors.map((m) => ({
             cluster: clusterName(m.cluster),
@@ -288,11 +288,12 @@ function redirectCode(status: number): string {
 }
 
 function weighted(d: WeightedClusterIr): Json {
-  return {
+  return compact({
     name: clusterName(d.cluster),
     weight: d.weight,
+    host_rewrite_literal: authorityOf(d.requestHeaders),
     ...headers(d.requestHeaders, d.responseHeaders),
-  };
+  });
 }
 
 function rewrite(p: PathRewriteIr, m: RouteMatchIr): Json {
@@ -369,15 +370,31 @@ function cors(c: NonNullable<RouteIr["cors"]>): Json {
   });
 }
 
+const isAuthority = (name: string): boolean => ["host", ":authority"].includes(name.toLowerCase());
+
+/** Envoy takes Host for the authority, which is rewritten, not mutated: `headers.request.set: {Host: x}` as istiod writes it. */
+function authorityOf(change: HeaderChangeIr | null): string | null {
+  if (change === null) return null;
+  const found = change.set.find(([key]) => isAuthority(key)) ?? change.add.find(([key]) => isAuthority(key));
+  return found?.[1] ?? null;
+}
+
 function headers(request: HeaderChangeIr | null, response: HeaderChangeIr | null): Json {
   const adds = (h: HeaderChangeIr): Json[] => [
-    ...h.set.map(([key, value]) => ({ header: { key, value }, append_action: "OVERWRITE_IF_EXISTS_OR_ADD" })),
-    ...h.add.map(([key, value]) => ({ header: { key, value }, append_action: "APPEND_IF_EXISTS_OR_ADD" })),
+    ...h.set
+      .filter(([key]) => !isAuthority(key))
+      .map(([key, value]) => ({ header: { key, value }, append_action: "OVERWRITE_IF_EXISTS_OR_ADD" })),
+    ...h.add
+      .filter(([key]) => !isAuthority(key))
+      .map(([key, value]) => ({ header: { key, value }, append_action: "APPEND_IF_EXISTS_OR_ADD" })),
   ];
   return {
     ...(request === null
       ? {}
-      : { request_headers_to_add: adds(request), request_headers_to_remove: [...request.remove] }),
+      : {
+          request_headers_to_add: adds(request),
+          request_headers_to_remove: request.remove.filter((n) => !isAuthority(n)),
+        }),
     ...(response === null
       ? {}
       : { response_headers_to_add: adds(response), response_headers_to_remove: [...response.remove] }),

@@ -6,6 +6,7 @@ import { evaluateFault, type FaultVerdict } from "../filters/fault.ts";
 import { evaluateRbac, type Rbac, type RbacInput } from "../filters/rbac.ts";
 import { Verdict } from "../http1/errors.ts";
 import type { Exchange, ExchangeHandler } from "../http1/exchange.ts";
+import { isAuthority, isOriginForm } from "../http1/head-syntax.ts";
 import type { HostPool } from "../http1/pool.ts";
 import type { RequestHead } from "../http1/request-head.ts";
 import type { ResponseHead } from "../http1/response-head.ts";
@@ -26,7 +27,8 @@ import type {
   Snapshot,
 } from "../snapshot.ts";
 import { ClientClaims } from "./client-claims.ts";
-import { mutateRequest, responseEdits } from "./header-mutations.ts";
+import { lookUp } from "./header-format.ts";
+import { mutateRequest, NO_FIELDS, responseEdits } from "./header-mutations.ts";
 import type { ConnectContext, Pools } from "./pools.ts";
 import { remoteAddress } from "./remote-address.ts";
 import { type RequestObserver, RequestState } from "./request-state.ts";
@@ -61,7 +63,7 @@ export class HttpHandler implements ExchangeHandler {
     this.#context = context;
     this.#claims = new ClientClaims(accepted);
     this.#rbac = new Asked(accepted.facts);
-    this.#lookup = (command, argument) => this.#format(command, argument); // cold: once per connection
+    this.#lookup = (command, argument) => this.#lookUp(command, argument); // cold: once per connection
   }
 
   onRequest(exchange: Exchange): void {
@@ -177,14 +179,15 @@ export class HttpHandler implements ExchangeHandler {
   }
 
   #answer(exchange: Exchange, action: DirectResponseAction | RedirectAction): void {
+    exchange.responseEdits = responseEdits(exchange.context as RequestState, NO_FIELDS, this.#lookup);
     if (action.kind === "direct-response") {
       exchange.respond(action.status, "direct_response", action.body);
       return;
     }
     const { request } = exchange;
     const scheme = this.#accepted.stream instanceof TLSSocket ? "https" : "http";
-    exchange.responseEdits = new HeadEdits();
-    exchange.responseEdits.add("location", action.location(scheme, request.authority, request.path));
+    exchange.responseEdits ??= new HeadEdits();
+    exchange.responseEdits.set("location", action.location(scheme, request.authority, request.path));
     exchange.respond(action.status, "redirect");
   }
 
@@ -226,8 +229,8 @@ export class HttpHandler implements ExchangeHandler {
       return;
     }
     mutateRequest(this.#edits, state, request, this.#lookup);
-    rewrite(request, action, state);
-    exchange.forward(pool);
+    if (rewrite(request, action, state)) exchange.forward(pool);
+    else exchange.respond(500, "invalid_rewrite", "the configured rewrite gives no valid request");
   }
 
   #pick(state: RequestState): HostPool | null {
@@ -285,16 +288,9 @@ export class HttpHandler implements ExchangeHandler {
     if (state.retrying) this.#context.retries.end(state.cluster!);
   }
 
-  /** %COMMAND(argument)% in a header that the configuration adds. */
-  #format(command: string, argument: string): string | null {
-    const { facts } = this.#accepted;
-    const { request } = this.#exchange!;
-    if (command === "REQ") return request.get(argument.toLowerCase());
-    if (command === "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT") return facts.sourceAddress;
-    if (command === "DOWNSTREAM_REMOTE_ADDRESS") return `${facts.sourceAddress}:${facts.sourcePort}`;
-    if (command === "DOWNSTREAM_PEER_URI_SAN") return facts.peerIdentities.join(",");
-    if (command === "PROTOCOL") return `HTTP/1.${request.minor}`;
-    return null;
+  #lookUp(command: string, argument: string): string | null {
+    const { request, context } = this.#exchange!;
+    return lookUp(command, argument, request, (context as RequestState).config, this.#accepted.facts);
   }
 }
 
@@ -339,11 +335,15 @@ function leave(state: RequestState): void {
   state.host = null;
 }
 
-/** The path that routes, filters and the upstream see, or null for one that is refused. */
-function rewrite(request: RequestHead, action: RouteAction, state: RequestState): void {
+/** Host and path as the upstream sees them. False: what came out cannot stand in a head, or is too long for one. */
+function rewrite(request: RequestHead, action: RouteAction, state: RequestState): boolean {
   const name = state.picked?.hostRewrite ?? action.hostRewrite;
   if (name !== null) request.authority = name;
-  else if (action.autoHostRewrite && state.host !== null && state.host.hostname !== "")
+  else if (action.autoHostRewrite && state.host !== null && state.host.hostname !== "") {
     request.authority = state.host.hostname;
-  if (action.rewritePath !== null) request.path = action.rewritePath(request.path);
+    if (!isAuthority(request.authority)) return false;
+  }
+  if (action.rewritePath === null) return true;
+  request.path = action.rewritePath(request.path);
+  return isOriginForm(request.path);
 }

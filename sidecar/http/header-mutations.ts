@@ -5,6 +5,9 @@ import type { FormatLookup, HeaderMutation } from "../snapshot.ts";
 
 import type { RequestState } from "./request-state.ts";
 
+/** An answer from here has no fields of an upstream. */
+export const NO_FIELDS: HasField = { has: () => false };
+
 interface HasField {
   has(lowerName: string): boolean;
 }
@@ -55,15 +58,11 @@ function mutate(
       edits.remove(name);
       continue;
     }
-    const present = (head.has(name) && !edits.removed.includes(name)) || adds(edits, name);
-    if (mutation.kind === "append") edits.add(name, mutation.value(lookup));
-    else if (mutation.kind === "overwrite" || (mutation.kind === "overwrite-if-exists" && present))
-      edits.set(name, mutation.value(lookup));
-    else if (mutation.kind === "add-if-absent" && !present) edits.add(name, mutation.value(lookup));
+    const present = (head.has(name) && !edits.removed.includes(name)) || edits.adds(name);
+    if (mutation.kind === (present ? "add-if-absent" : "overwrite-if-exists")) continue;
+    const value = mutation.value(lookup);
+    if (value === "" && !mutation.keepEmpty) continue;
+    if (mutation.kind === "append") edits.add(name, value);
+    else edits.set(name, value);
   }
-}
-
-function adds(edits: HeadEdits, name: string): boolean {
-  for (let i = 0; i < edits.added.length; i += 2) if (edits.added[i] === name) return true;
-  return false;
 }

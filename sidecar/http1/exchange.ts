@@ -11,6 +11,7 @@ import {
   addedFields,
   downstreamFraming,
   type HeadEdits,
+  NO_FRAMING,
   writeRequestHead,
   writeResponseHead,
 } from "./write-head.ts";
@@ -107,13 +108,19 @@ export class Exchange {
     this.status = status;
     this.detail = detail;
     const keep = !close && this.upgrade === "" && this.downstream.mayKeepAlive();
-    let out = `HTTP/1.1 ${status} ${reasonOf(status)}\r\ncontent-length: ${Buffer.byteLength(body)}\r\n`;
-    if (body !== "") out += "content-type: text/plain\r\n";
+    // RFC 9110 8.6, 15.4.5: these have no content and say no length.
+    const bodiless = status === 204 || status === 304;
+    const content = bodiless ? "" : asLatin1(body);
+    let out = `HTTP/1.1 ${status} ${reasonOf(status)}\r\n`;
+    if (!bodiless) out += `content-length: ${content.length}\r\n`;
+    if (content !== "" && this.responseEdits?.adds("content-type") !== true)
+      out += "content-type: text/plain\r\n";
     if (!keep) out += "connection: close\r\n";
-    out += dateLine();
+    if (this.responseEdits?.adds("date") !== true) out += dateLine();
     out += addedFields(this.responseEdits);
-    this.bytesSent = this.request.method === "HEAD" ? 0 : Buffer.byteLength(body);
-    this.downstream.write(`${out}\r\n${this.request.method === "HEAD" ? "" : body}`);
+    const sent = this.request.method === "HEAD" ? "" : content;
+    this.bytesSent = sent.length;
+    this.downstream.write(`${out}\r\n${sent}`);
     this.#complete();
     this.downstream.onExchangeEnd(keep);
   }
@@ -182,7 +189,7 @@ export class Exchange {
   onInformational(head: ResponseHead): void {
     // Our own 100 has gone out already when the client asked for one.
     if (this.request.minor === 1 && head.status !== 100)
-      this.downstream.write(writeResponseHead(head, null, -3, ""));
+      this.downstream.write(writeResponseHead(head, null, NO_FRAMING, ""));
   }
 
   /** False if the response was thrown away for a retry. */
@@ -230,7 +237,7 @@ export class Exchange {
     this.detail = failureOf(Verdict.Ok).detail;
     this.#upstream = null;
     this.downstream.handler.onResponse(this, upstream.head); // the route's header mutations; a tunnel is never retried
-    const head = writeResponseHead(upstream.head, this.responseEdits, -3, "upgrade");
+    const head = writeResponseHead(upstream.head, this.responseEdits, NO_FRAMING, "upgrade");
     this.downstream.write(`${head.slice(0, -2)}upgrade: ${upstream.head.upgrade}\r\n\r\n`);
     upstream.detach();
     this.#complete();
@@ -323,6 +330,11 @@ export class Exchange {
     this.#clearTryTimer();
     this.downstream.handler.onComplete(this);
   }
+}
+
+/** The UTF-8 bytes of a text, one character each: so they are counted and written. */
+function asLatin1(text: string): string {
+  return Buffer.byteLength(text) === text.length ? text : Buffer.from(text).toString("latin1");
 }
 
 function isSafe(method: string): boolean {

@@ -164,6 +164,12 @@ export class HeaderBlock {
     this.bytes.fill(0, this.offsets[index * STRIDE]!, this.offsets[index * STRIDE + 1]!);
   }
 
+  /** The value as a decimal length, or -1. */
+  lengthValue(index: number): number {
+    const slot = index * STRIDE;
+    return parseLength(this.bytes, this.offsets[slot + 2]!, this.offsets[slot + 3]!);
+  }
+
   name(index: number): string {
     return this.bytes.toString("latin1", this.offsets[index * STRIDE]!, this.offsets[index * STRIDE + 1]!);
   }

@@ -2,18 +2,16 @@
 /** A request head: request line, target and Host rules (RFC 9112 3), framing (RFC 9112 6). One per connection, reused. */
 import type { HeadView } from "../snapshot.ts";
 import { Verdict } from "./errors.ts";
+import { isAuthority, MAX_TARGET_BYTES, TARGET } from "./head-syntax.ts";
 import {
   Field,
   HeaderBlock,
   hasToken,
   MAX_CONNECTION_OPTIONS,
   MAX_HEAD_BYTES,
-  parseLength,
   TOKEN,
 } from "./header-block.ts";
 
-/** Longest request target taken; RFC 9112 3 asks for at least 8000. */
-const MAX_TARGET_BYTES = 16 * 1024;
 const MAX_METHOD_BYTES = 64;
 const MAX_EMPTY_LINES = 2;
 /** Empty lines, method, target and version. */
@@ -22,12 +20,6 @@ const MAX_REQUEST_LINE_BYTES = MAX_TARGET_BYTES + MAX_METHOD_BYTES + 16;
 /** Body length of a message whose framing is chunked, and of a response that ends with the connection. */
 export const CHUNKED = -1;
 export const UNTIL_CLOSE = -2;
-
-const TARGET = new Uint8Array(256);
-for (let c = 33; c < 127; c++) TARGET[c] = 1;
-const HOST = new Uint8Array(256);
-for (const c of "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~!$&'()*+;=%")
-  HOST[c.charCodeAt(0)] = 1;
 
 /** Fields a client may not have stripped by naming them in Connection: 400, as Envoy's sanitizeConnectionHeader. */
 const PROTECTED = [
@@ -98,7 +90,7 @@ export class RequestHead extends HeaderBlock implements HeadView {
         this.next = end + 2;
         if (this.#lines === 1) {
           this.end = end + 2;
-          return this.#finish(bytes);
+          return this.#finish();
         }
         if (++this.#empty > MAX_EMPTY_LINES) return Verdict.BadRequestLine;
         continue;
@@ -196,7 +188,7 @@ export class RequestHead extends HeaderBlock implements HeadView {
     return Verdict.Ok;
   }
 
-  #finish(bytes: Buffer): Verdict {
+  #finish(): Verdict {
     let hosts = 0;
     let codings = 0;
     let connection: string | null = null;
@@ -212,7 +204,7 @@ export class RequestHead extends HeaderBlock implements HeadView {
         case Field.ContentLength: {
           if (this.hasLength) return Verdict.BadFraming;
           this.hasLength = true;
-          this.length = parseLength(bytes, this.offsets[i * 5 + 2]!, this.offsets[i * 5 + 3]!);
+          this.length = this.lengthValue(i);
           if (this.length < 0) return Verdict.BadFraming;
           break;
         }
@@ -319,30 +311,4 @@ function isCodingList(list: string): boolean {
 function hasPort(authority: string): boolean {
   const colon = authority.lastIndexOf(":");
   return colon > 0 && colon < authority.length - 1 && authority.indexOf("]", colon) === -1;
-}
-
-/** uri-host [":" port] of RFC 9110 7.2, port at most 65535, no userinfo. */
-function isAuthority(text: string): boolean {
-  let at = 0;
-  if (text.charCodeAt(0) === 91) {
-    at = text.indexOf("]") + 1;
-    if (at < 4) return false;
-    for (let i = 1; i < at - 1; i++) {
-      const c = text.charCodeAt(i) | 32;
-      const hex = (c >= 48 && c <= 57) || (c >= 97 && c <= 102);
-      if (!hex && text[i] !== ":" && text[i] !== ".") return false;
-    }
-  } else {
-    while (at < text.length && text.charCodeAt(at) < 256 && HOST[text.charCodeAt(at)] === 1) at++;
-    if (at === 0) return false;
-  }
-  if (at === text.length) return true;
-  if (text.charCodeAt(at) !== 58 || text.length - at > 6 || text.length - at < 2) return false;
-  let port = 0;
-  for (let i = at + 1; i < text.length; i++) {
-    const digit = text.charCodeAt(i) - 48;
-    if (digit < 0 || digit > 9) return false;
-    port = port * 10 + digit;
-  }
-  return port <= 65535;
 }

@@ -48,7 +48,7 @@ export class ResponseHead extends HeaderBlock {
         this.#lines = 1;
       } else if (end === line) {
         this.end = end + 2;
-        return this.#finish(bytes, requestMethod) ? Verdict.Ok : Verdict.BadResponse;
+        return this.#finish(requestMethod) ? Verdict.Ok : Verdict.BadResponse;
       } else if (this.scanField(bytes, line, end) !== Verdict.Ok) {
         return Verdict.BadResponse;
       }
@@ -73,14 +73,14 @@ export class ResponseHead extends HeaderBlock {
     return true;
   }
 
-  #finish(bytes: Buffer, requestMethod: string): boolean {
+  #finish(requestMethod: string): boolean {
     let chunked = false;
     this.keepAlive = this.minor === 1;
     for (let i = 0; i < this.count; i++) {
       switch (this.kind(i)) {
         case Field.ContentLength:
           if (this.announced !== -1) return false;
-          this.announced = parseLength(bytes, this.offsets[i * 5 + 2]!, this.offsets[i * 5 + 3]!);
+          this.announced = this.lengthValue(i);
           if (this.announced < 0) return false;
           break;
         case Field.TransferEncoding:

@@ -29,6 +29,11 @@ export class HeadEdits {
     this.added.push(name, value);
   }
 
+  adds(name: string): boolean {
+    for (let i = 0; i < this.added.length; i += 2) if (this.added[i] === name) return true;
+    return false;
+  }
+
   set(name: string, value: string): void {
     this.remove(name);
     this.added.push(name, value);
@@ -46,11 +51,13 @@ export function writeRequestHead(head: RequestHead, edits: HeadEdits | null, upg
   return `${out}${addedFields(edits)}\r\n`;
 }
 
+/** A response without content, or whose length nobody said. */
+export const NO_FRAMING = -3;
+
 /**
  * The response as it goes downstream.
  * `framing`: bytes of the body, CHUNKED, UNTIL_CLOSE (a 1.0 client), or NO_FRAMING.
  */
-const NO_FRAMING = -3;
 export function writeResponseHead(
   head: ResponseHead,
   edits: HeadEdits | null,
@@ -68,7 +75,7 @@ export function writeResponseHead(
 
 function carriesDate(head: ResponseHead, edits: HeadEdits | null): boolean {
   if (edits === null) return head.has("date");
-  return edits.added.includes("date") || (head.has("date") && !edits.removed.includes("date"));
+  return edits.adds("date") || (head.has("date") && !edits.removed.includes("date"));
 }
 
 /** UNTIL_CLOSE is written as nothing at all: the connection says it. */

@@ -3,10 +3,36 @@ import type { FormatLookup } from "../snapshot.ts";
 
 const COMMAND = /%%|%([A-Z][A-Z0-9_]*)(?:\(([^)]*)\))?(?::\d+)?%/g;
 
-export function compileFormat(format: string): (lookup: FormatLookup) => string {
-  if (!format.includes("%")) return () => format;
-  return (lookup) =>
-    format.replace(COMMAND, (all: string, command: string | undefined, argument: string | undefined) =>
-      all === "%%" || command === undefined ? "%" : (lookup(command, argument ?? "") ?? ""),
-    );
+/** What http/handler.ts can look up for a header. */
+export const FORMAT_COMMANDS: readonly string[] = [
+  "REQ",
+  "DOWNSTREAM_REMOTE_ADDRESS",
+  "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT",
+  "DOWNSTREAM_LOCAL_ADDRESS",
+  "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT",
+  "DOWNSTREAM_LOCAL_PORT",
+  "DOWNSTREAM_PEER_URI_SAN",
+  "REQUESTED_SERVER_NAME",
+  "PROTOCOL",
+  "HOSTNAME",
+];
+
+export interface Format {
+  readonly value: (lookup: FormatLookup) => string;
+  /** The first part that nothing can be said of, or null. */
+  readonly unknown: string | null;
+}
+
+export function compileFormat(format: string): Format {
+  if (!format.includes("%")) return { value: () => format, unknown: null };
+  let unknown: string | null = null;
+  for (const [all, command] of format.matchAll(COMMAND))
+    if (command !== undefined && !FORMAT_COMMANDS.includes(command)) unknown ??= all;
+  return {
+    value: (lookup) =>
+      format.replace(COMMAND, (all: string, command: string | undefined, argument: string | undefined) =>
+        all === "%%" || command === undefined ? "%" : (lookup(command, argument ?? "") ?? ""),
+      ),
+    unknown,
+  };
 }

@@ -150,7 +150,7 @@ const delayOf = (seconds: number) => ({
 
 test("who ends its side still reads: half an answer is reset, of none nothing comes", async () => {
   await start();
-  const none = await talk(plane.port, [Buffer.from(GET)], { fin: true });
+  const none = await talk(plane.port, [Buffer.from(GET)], { finAfter: 0 });
   expect(none).toMatchObject({ answers: [], rest: "", end: "fin" });
   backend.reply = (_request, connection) =>
     void connection.socket.write("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhello");

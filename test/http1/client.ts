@@ -20,8 +20,8 @@ export interface TalkOptions {
   readonly until?: (answers: readonly Answer[], text: string) => boolean;
   /** Methods in order, for answers without a body. */
   readonly methods?: readonly string[];
-  /** Half-close after the last byte. */
-  readonly fin?: boolean;
+  /** Half-close after the last byte, and once so many final answers have come. */
+  readonly finAfter?: number;
   readonly onConnect?: (socket: Socket) => void;
 }
 
@@ -41,9 +41,14 @@ export function talk(port: number, pieces: readonly Buffer[], options: TalkOptio
       socket.destroy();
       resolve({ ...readAnswers(text, options.methods ?? []), end });
     };
+    const maybeEnd = (): void => {
+      const { answers } = readAnswers(text, options.methods ?? []);
+      const final = answers.filter(({ status }) => status >= 200).length;
+      if (sent === pieces.length && final >= (options.finAfter ?? Number.POSITIVE_INFINITY)) socket.end();
+    };
     const sendNext = (): void => {
       if (sent === pieces.length) {
-        if (options.fin === true) socket.end();
+        maybeEnd();
         return;
       }
       if (socket.destroyed || socket.writableEnded) return;
@@ -58,6 +63,7 @@ export function talk(port: number, pieces: readonly Buffer[], options: TalkOptio
       text += data.toString("latin1");
       clearTimeout(timer);
       timer = setTimeout(() => finish("hang"), HANG_MS);
+      maybeEnd();
       if (options.until?.(readAnswers(text, options.methods ?? []).answers, text) === true) finish("open");
     });
     socket.on("end", () => finish("fin"));

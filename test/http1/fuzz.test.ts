@@ -35,9 +35,10 @@ test("requests answered = requests at the backend", { timeout: 120_000 }, async 
       const methods = [...bytes.toString("latin1").matchAll(/\b([A-Z]{1,20}) \S+ HTTP\/1/g)].map(
         (m) => m[1]!,
       );
+      const alone = runCodec(bytes, [bytes.length]);
       const { answers, end } = await talk(plane.port, [bytes.subarray(0, cut), bytes.subarray(cut)], {
         methods,
-        fin: true,
+        finAfter: alone.out.length,
       });
       expect(end).not.toBe("hang");
       expect(backend.faults).toEqual([]);
@@ -45,7 +46,6 @@ test("requests answered = requests at the backend", { timeout: 120_000 }, async 
       expect(backend.requests).toHaveLength(final.filter((status) => status === 200).length);
       forwarded += backend.requests.length;
 
-      const alone = runCodec(bytes, [bytes.length]);
       const seen = backend.requests.map(({ method, target, body }) => `${method} ${target} ${body}`);
       const meant = alone.out.map((out) => {
         const [method, target] = out.split(" ", 2);

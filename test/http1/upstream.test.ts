@@ -212,7 +212,7 @@ test.each([
 ])("FIN within %s: 400, and no whole request upstream", async (_row, raw) => {
   for (const pieces of [[b(raw)], [b(raw.slice(0, -6)), b(raw.slice(-6))]]) {
     backend.reset();
-    const { answers, end } = await talk(plane.port, pieces, { fin: true });
+    const { answers, end } = await talk(plane.port, pieces, { finAfter: 0 });
     expect(answers.map(({ status }) => status)).toEqual([400]);
     expect(end).toBe("fin");
     expect(backend.requests).toEqual([]);
@@ -222,7 +222,7 @@ test.each([
 });
 
 test("a head that never ends before a FIN is nobody's request", async () => {
-  const { answers, end } = await talk(plane.port, [b("GET / HTTP/1.1\r\nHos")], { fin: true });
+  const { answers, end } = await talk(plane.port, [b("GET / HTTP/1.1\r\nHos")], { finAfter: 0 });
   expect([answers, end, backend.bytes]).toEqual([[], "fin", ""]);
 });
 

@@ -49,6 +49,13 @@ spec:
     - match: [{ uri: { prefix: /rewrite/ } }]
       rewrite: { uri: /new/, authority: other.example }
       route: [{ destination: { host: echo, subset: v1, port: { number: 8080 } } }]
+    - match: [{ uri: { prefix: /authority } }]
+      headers: { request: { set: { Host: named.example, x-with: host } } }
+      route: [{ destination: { host: echo, subset: v1, port: { number: 8080 } } }]
+    - match: [{ uri: { prefix: /of-destination } }]
+      route:
+        - destination: { host: echo, subset: v1, port: { number: 8080 } }
+          headers: { request: { set: { ":authority": named.example } } }
     - match: [{ uri: { exact: /rewrite-exact } }]
       rewrite: { uri: /whole }
       route: [{ destination: { host: echo, subset: v1, port: { number: 8080 } } }]
@@ -243,6 +250,14 @@ onEachDataPlane("routing", { from, replace, modes: ["explicit", "transparent"] }
       expect((await get("/rewrite-exact?q=1")).echoed).toMatchObject({ path: "/whole?q=1" });
       expect((await get("/rewrite-regex/a/b?q=1")).echoed).toMatchObject({ path: "/b/a?q=1" });
     });
+
+    test.each(["/authority", "/of-destination"])(
+      "headers.request.set of Host is the authority: %s",
+      async (path) => {
+        const { status, echoed } = await get(path);
+        expect([status, echoed?.headers["host"]]).toEqual([200, "named.example"]);
+      },
+    );
 
     test("headers: set, add and remove, of the route and of the destination", async () => {
       const { echoed, headers } = await get("/headers", {

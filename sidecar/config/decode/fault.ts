@@ -30,6 +30,8 @@ export function decodeFault(wire: HTTPFault, problems: Problems): FaultPolicy | 
   const type = abort?.errorType;
   const grpc = type?.case === "grpcStatus" ? type.value : null;
   const status = type?.case === "httpStatus" ? type.value : grpc === null ? 0 : 200;
+  if (status !== 0 && (status < 200 || status > 599))
+    problems.at("abort.http_status").error(`${status} is not within 200 and 599`);
   return {
     delay:
       delay === undefined || fixed === 0

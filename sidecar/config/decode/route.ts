@@ -2,10 +2,6 @@
 
 import type { Any } from "@bufbuild/protobuf/wkt";
 import {
-  HeaderValueOption_HeaderAppendAction as Append,
-  type HeaderValueOption,
-} from "#xds/gen/envoy/config/core/v3/base_pb.js";
-import {
   RouteAction_ClusterNotFoundResponseCode as NotFound,
   type RouteMatch,
   type RouteAction as WireAction,
@@ -17,12 +13,10 @@ import {
 import type { RouteConfiguration } from "#xds/gen/envoy/config/route/v3/route_pb.js";
 import { HTTPFaultSchema } from "#xds/gen/envoy/extensions/filters/http/fault/v3/fault_pb.js";
 import { RBACPerRouteSchema } from "#xds/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.js";
+import { isAuthority } from "../../http1/head-syntax.ts";
 import { DomainIndex } from "../../route/domain.ts";
-import { compileFormat } from "../../route/format.ts";
 import { RouteTable, withoutPort } from "../../route/table.ts";
 import type {
-  HeaderMutation,
-  HeaderMutations,
   HeadView,
   RedirectAction,
   RetryPolicy,
@@ -34,6 +28,7 @@ import type {
 import { typeOf, unpack } from "./any.ts";
 import { decodeFault, perMillion } from "./fault.ts";
 import { decodeHeader } from "./header.ts";
+import { decodeHeaders, endsLine, targetText } from "./header-mutations.ts";
 import { milliseconds, type Problems } from "./problems.ts";
 import { decodeRbac } from "./rbac.ts";
 import { compileRegex, compileSubstitution } from "./regex.ts";
@@ -51,7 +46,7 @@ export function decodeRoutes(wire: RouteConfiguration, problems: Problems): Rout
     }
     return decodeHost(host, at);
   });
-  return new RouteTable(wire.name, hosts, wire.ignorePortInHostMatching, decodeHeaders(wire));
+  return new RouteTable(wire.name, hosts, wire.ignorePortInHostMatching, decodeHeaders(wire, problems));
 }
 
 function decodeHost(wire: WireHost, problems: Problems): VirtualHost {
@@ -64,7 +59,7 @@ function decodeHost(wire: WireHost, problems: Problems): VirtualHost {
       decodeRoute(route, inherited, wire.typedPerFilterConfig, problems.at("routes").at(i)),
     ),
     retryPolicy: inherited,
-    headers: decodeHeaders(wire),
+    headers: decodeHeaders(wire, problems),
   };
 }
 
@@ -82,7 +77,7 @@ function decodeRoute(
     name: wire.name,
     match,
     action: decodeAction(wire, match.prefix, inherited, problems),
-    headers: decodeHeaders(wire),
+    headers: decodeHeaders(wire, problems),
     ...decodePerFilter(
       { ...hostConfig, ...wire.typedPerFilterConfig },
       problems.at("typed_per_filter_config"),
@@ -228,7 +223,10 @@ function decodeAction(
           : body?.case === "inlineBytes"
             ? new TextDecoder().decode(body.value)
             : "";
-      return { kind: "direct-response", status: wire.action.value.status, body: text };
+      const { status } = wire.action.value;
+      if (status < 200 || status > 599)
+        problems.at("direct_response.status").error(`${status} is not within 200 and 599`);
+      return { kind: "direct-response", status, body: text };
     }
     default:
       problems.error(`action ${wire.action.case ?? "(none)"} is not supported`);
@@ -248,12 +246,16 @@ function decodeForward(
   if (spec.case === "cluster") clusters = [{ name: spec.value, weight: 1, headers: null, hostRewrite: null }];
   else if (spec.case === "clusterHeader") clusterHeader = spec.value.toLowerCase();
   else if (spec.case === "weightedClusters") {
-    clusters = spec.value.clusters.map((c) => ({
-      name: c.name,
-      weight: c.weight ?? 0,
-      headers: decodeHeaders(c),
-      hostRewrite: c.hostRewriteSpecifier.case === "hostRewriteLiteral" ? c.hostRewriteSpecifier.value : null,
-    }));
+    clusters = spec.value.clusters.map((c, i) => {
+      const at = problems.at("weighted_clusters.clusters").at(i);
+      const host = c.hostRewriteSpecifier;
+      return {
+        name: c.name,
+        weight: c.weight ?? 0,
+        headers: decodeHeaders(c, at),
+        hostRewrite: host.case === "hostRewriteLiteral" ? authority(host.value, at) : null,
+      };
+    });
   } else problems.error(`cluster specifier ${spec.case ?? "(none)"} is not supported`);
   const totalWeight = clusters.reduce((sum, c) => sum + c.weight, 0);
   if (clusterHeader === null && totalWeight === 0) problems.error("the weights of the clusters add up to 0");
@@ -261,6 +263,8 @@ function decodeForward(
   const max = wire.maxStreamDuration;
   if (wire.requestMirrorPolicies.length > 0) problems.at("request_mirror_policies").warn("is ignored");
   if (wire.hashPolicy.length > 0) problems.at("hash_policy").warn("is ignored");
+  if (host.case === "hostRewriteHeader" || host.case === "hostRewritePathRegex")
+    problems.warn(`${host.case} is not supported: the authority stays`);
   return {
     kind: "route",
     clusters,
@@ -277,12 +281,22 @@ function decodeForward(
     idleTimeoutMs: wire.idleTimeout === undefined ? null : milliseconds(wire.idleTimeout, 0),
     retryPolicy:
       wire.retryPolicy === undefined ? inherited : decodeRetry(wire.retryPolicy, problems.at("retry_policy")),
-    hostRewrite: host.case === "hostRewriteLiteral" ? host.value : null,
+    hostRewrite: host.case === "hostRewriteLiteral" ? authority(host.value, problems) : null,
     autoHostRewrite: host.case === "autoHostRewrite" && host.value?.value === true,
     rewritePath: decodeRewrite(wire.prefixRewrite, wire.regexRewrite, prefix, problems),
     upgrades: wire.upgradeConfigs.filter((u) => u.enabled !== false).map((u) => u.upgradeType.toLowerCase()),
   };
 }
+
+/** A literal that goes out as Host; null where it is empty. */
+function authority(text: string, problems: Problems): string | null {
+  if (text === "") return null;
+  if (!isAuthority(text)) problems.at("host_rewrite_literal").error(`${JSON.stringify(text)} is no host`);
+  return text;
+}
+
+/** A path stays one, whatever a substitution leaves of it. */
+const absolute = (path: string): string => (path.startsWith("/") ? path : `/${path}`);
 
 function decodeRewrite(
   to: string,
@@ -293,12 +307,14 @@ function decodeRewrite(
   if (regex !== undefined) {
     const substitute = compileSubstitution(
       regex.pattern?.regex ?? "",
-      regex.substitution,
+      targetText(regex.substitution, problems.at("regex_rewrite")),
       problems.at("regex_rewrite"),
     );
     return (target) => {
       const end = target.indexOf("?");
-      return end < 0 ? substitute(target) : substitute(target.slice(0, end)) + target.slice(end);
+      return end < 0
+        ? absolute(substitute(target))
+        : absolute(substitute(target.slice(0, end))) + target.slice(end);
     };
   }
   if (to === "") return null;
@@ -306,7 +322,8 @@ function decodeRewrite(
     problems.at("prefix_rewrite").warn("has no effect: the route matches no prefix");
     return null;
   }
-  return (target) => to + target.slice(prefix.length);
+  const start = targetText(to, problems.at("prefix_rewrite"));
+  return (target) => absolute(start + target.slice(prefix.length));
 }
 
 const REDIRECT_STATUS = [301, 302, 303, 307, 308] as const;
@@ -323,6 +340,9 @@ function decodeRedirect(wire: WireRedirect, prefix: string | null, problems: Pro
         )
       : null;
   const scheme = wire.schemeRewriteSpecifier;
+  const whole = path.case === "pathRedirect" ? targetText(path.value, problems.at("path_redirect")) : "";
+  if (endsLine(wire.hostRedirect) || (scheme.case === "schemeRedirect" && endsLine(scheme.value)))
+    problems.error("host_redirect and scheme_redirect hold no CR, LF or NUL");
   return {
     kind: "redirect",
     status: REDIRECT_STATUS[wire.responseCode] ?? 301,
@@ -345,11 +365,7 @@ function decodeRedirect(wire: WireRedirect, prefix: string | null, problems: Pro
       const query = mark < 0 || wire.stripQuery ? "" : target.slice(mark);
       const bare = mark < 0 ? target : target.slice(0, mark);
       const next =
-        path.case === "pathRedirect" && path.value !== ""
-          ? path.value.includes("?")
-            ? path.value
-            : path.value + query
-          : (rewrite?.(bare) ?? bare) + query;
+        whole !== "" ? (whole.includes("?") ? whole : whole + query) : (rewrite?.(bare) ?? bare) + query;
       return `${to}://${host}${next}`;
     },
   };
@@ -387,32 +403,4 @@ function decodeRetry(wire: WireRetry, problems: Problems): RetryPolicy {
     retriableStatusCodes: codes,
     retriableHeaders: wire.retriableHeaders.map((h) => h.name.toLowerCase()),
   };
-}
-
-const APPEND = {
-  [Append.APPEND_IF_EXISTS_OR_ADD]: "append",
-  [Append.ADD_IF_ABSENT]: "add-if-absent",
-  [Append.OVERWRITE_IF_EXISTS_OR_ADD]: "overwrite",
-  [Append.OVERWRITE_IF_EXISTS]: "overwrite-if-exists",
-} as const;
-
-interface WireHeaders {
-  requestHeadersToAdd: HeaderValueOption[];
-  requestHeadersToRemove: string[];
-  responseHeadersToAdd: HeaderValueOption[];
-  responseHeadersToRemove: string[];
-}
-
-function decodeHeaders(wire: WireHeaders): HeaderMutations | null {
-  const side = (add: HeaderValueOption[], remove: string[]): HeaderMutation[] => [
-    ...remove.map((name) => ({ kind: "remove" as const, name: name.toLowerCase() })),
-    ...add.map((option) => ({
-      kind: option.append === false ? ("overwrite" as const) : APPEND[option.appendAction],
-      name: option.header?.key.toLowerCase() ?? "",
-      value: compileFormat(option.header?.value ?? ""),
-    })),
-  ];
-  const request = side(wire.requestHeadersToAdd, wire.requestHeadersToRemove);
-  const response = side(wire.responseHeadersToAdd, wire.responseHeadersToRemove);
-  return request.length + response.length === 0 ? null : { request, response };
 }

@@ -4,7 +4,7 @@ import type { FormatLookup } from "../snapshot.ts";
 const COMMAND = /%%|%([A-Z][A-Z0-9_]*)(?:\(([^)]*)\))?(?::\d+)?%/g;
 
 /** What http/handler.ts can look up for a header. */
-export const FORMAT_COMMANDS: readonly string[] = [
+const FORMAT_COMMANDS: readonly string[] = [
   "REQ",
   "DOWNSTREAM_REMOTE_ADDRESS",
   "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT",

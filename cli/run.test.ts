@@ -73,6 +73,7 @@ test("status shows acknowledged, stale and refused, and what is wrong with polic
     {
       errors: path === "/world" ? ["a.yaml:3: VirtualService default/a: spec.http: no"] : [],
       warnings: [],
+      awaited: [],
       proxies: [
         {
           nodeId: "sidecar~10.244.0.5~reviews-v1-0.default~default.svc.cluster.local",

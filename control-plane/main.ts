@@ -78,6 +78,7 @@ async function main(): Promise<void> {
     world: () => world,
     objects: source.objects,
     issues: source.issues,
+    awaited: source.awaited,
     proxies: () => ads.status(),
     resources: () => distributor.given,
     failures: () => distributor.failures,

@@ -34,7 +34,7 @@ export const status: Command = {
   async run({ out, stateDir }) {
     const admin = AdminClient.controlPlane(stateDir);
     const answer = await admin.get<StatusAnswer>("/status");
-    const { errors, warnings } = await admin.get<WorldAnswer>("/world");
+    const { errors, warnings, awaited } = await admin.get<WorldAnswer>("/world");
     const pods = platformPods(stateDir);
     const proxies = answer.proxies.toSorted((a, b) => podOf(a).localeCompare(podOf(b)));
     const rows = proxies.map((proxy) => ({
@@ -43,7 +43,7 @@ export const status: Command = {
     }));
     const absent = pods.filter((p) => !proxies.some((proxy) => podOf(proxy) === nameOf(p)));
     const troubles = proxies.flatMap(troublesOf);
-    out.document({ ...answer, pods, errors, warnings }, () => {
+    out.document({ ...answer, pods, errors, warnings, awaited }, () => {
       const lines = [
         ["PROXY", "READY", "CONNECTED", "RESTARTS", ...COLUMNS.map(([head]) => head)],
         ...rows.map(({ proxy, pod }) => [
@@ -60,6 +60,7 @@ export const status: Command = {
         ...troubles.map((line) => out.bad(line)),
         ...errors.map((line) => out.bad(`error: ${line}`)),
         ...warnings.map((line) => `warning: ${line}`),
+        ...awaited.map((line) => `awaited: ${line}`),
       ].join("\n");
     });
     const down = pods.some((pod) => !pod.ready) || proxies.some((proxy) => !proxy.connected);

@@ -1,3 +1,5 @@
+import { rmSync } from "node:fs";
+import { join } from "node:path";
 import { type Platform, PlatformError, startPlatform, stopRunning } from "#local/index.ts";
 import type { Command, Input } from "../command.ts";
 import { EXIT, UserError } from "../errors.ts";
@@ -88,9 +90,16 @@ async function attached(
     objects.close();
     if (platform !== null) out.progress("stopping");
     await platform?.stop();
+    // Not where another mesh runs, which is why this one could not start.
+    if (platform !== null) forget(stateDir);
     out.progress("");
   }
   return EXIT.ok;
+}
+
+/** What files said while this mesh ran is nothing to the next one. */
+function forget(stateDir: string): void {
+  rmSync(join(stateDir, "last-good"), { recursive: true, force: true });
 }
 
 const LAST_GOOD = "(the last good version goes on)";
@@ -156,6 +165,7 @@ export const down: Command = {
   examples: ["weft down", "weft down --mesh shop"],
   async run({ out, stateDir }) {
     const wasRunning = await stopRunning(stateDir);
+    forget(stateDir);
     out.result({ stopped: wasRunning }, () => [[wasRunning ? "stopped" : "no mesh was running"]]);
     return EXIT.ok;
   },

@@ -48,6 +48,8 @@ export interface WorldAnswer {
   readonly counts: Readonly<Record<string, number>>;
   readonly errors: readonly string[];
   readonly warnings: readonly string[];
+  /** Objects that still hold although their files do not have them any more: a save may be under way. */
+  readonly awaited: readonly string[];
 }
 
 /** Where a statement stands: the object and the line (1-based) that made it. */

@@ -74,6 +74,7 @@ beforeEach(async () => {
     world: () => world,
     objects: source.objects,
     issues: source.issues,
+    awaited: source.awaited,
     proxies: () => [
       {
         nodeId: NODE,

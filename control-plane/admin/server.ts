@@ -32,6 +32,8 @@ export interface AdminOptions {
   /** Of all sources, before applied objects hide others. */
   readonly objects: () => readonly Loaded[];
   readonly issues: () => readonly Issue[];
+  /** Objects that still hold although their files do not have them any more. */
+  readonly awaited: () => readonly { readonly issue: Issue; readonly leftMs: number }[];
   readonly proxies: () => readonly ProxyStatus[];
   /** What connected proxies were last given, by node id. */
   readonly resources: () => ReadonlyMap<string, ResourceSet | null>;
@@ -179,7 +181,7 @@ function worldOf(options: AdminOptions): WorldAnswer {
   const world = options.world();
   const counts: Record<string, number> = {};
   for (const { source } of world.objects) counts[source.kind] = (counts[source.kind] ?? 0) + 1;
-  const issues = [...options.issues(), ...validate(world)];
+  const issues = [...options.issues(), ...validate(world)].filter(({ code }) => code !== "awaited");
   const of = (level: Issue["level"]) => issues.filter((i) => i.level === level).map(sayIssue);
   const failures = [...options.failures()].map(
     ([node, reason]) => `proxy ${node.split("~")[2] ?? node} keeps its former configuration: ${reason}`,
@@ -189,7 +191,12 @@ function worldOf(options: AdminOptions): WorldAnswer {
     counts,
     errors: [...of("error"), ...failures],
     warnings: of("warning"),
+    awaited: options.awaited().map(({ issue, leftMs }) => `${sayIssue(issue)} (${sayLeft(leftMs)})`),
   };
+}
+
+function sayLeft(ms: number): string {
+  return ms > 0 ? `${Math.ceil(ms / 1000)} s left` : "it waits for the rest of the folder";
 }
 
 const versions = new Memo<string>();

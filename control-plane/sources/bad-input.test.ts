@@ -46,6 +46,7 @@ async function start(): Promise<void> {
     world: () => world,
     objects: source.objects,
     issues: source.issues,
+    awaited: source.awaited,
     proxies: () => [],
     resources: () => new Map(),
     failures: () => new Map(),
@@ -236,7 +237,7 @@ test("a broken file stays at its last good version over a restart; a removed one
   expect(timeoutOf()).toBe("1s");
   rmSync(file("b-route.yaml"));
   expect((await seen()).errors).toEqual([]);
-  expect(timeoutOf()).toBe(undefined);
+  await expect.poll(timeoutOf, { timeout: 20_000 }).toBe(undefined);
   stop();
   write("b-route.yaml", "a: [");
   await start();

@@ -1,5 +1,6 @@
-import { type FSWatcher, readFileSync, statSync, watch } from "node:fs";
-import { basename, dirname, extname, sep } from "node:path";
+import { lstatSync, type Stats, statSync } from "node:fs";
+import { dirname, sep } from "node:path";
+import { type Clock, systemClock } from "#lib/clock.ts";
 import {
   FileLoader,
   type Issue,
@@ -8,23 +9,29 @@ import {
   MAX_BYTES,
   tooLarge,
 } from "#policies/index.ts";
+import { FolderWatch } from "./folder-watch.ts";
 import type { LastGood } from "./last-good.ts";
+import { bytesOf, withFile } from "./read-text.ts";
+import { type Awaited, Standing, WAIT_MS } from "./standing.ts";
 import { walk } from "./walk.ts";
+import { hasWriter } from "./writer.ts";
 
 export interface FileSource {
-  /** Objects of all files, in path order; a broken file contributes its last good objects. */
+  /** What stands, in path order: what the files say, and what they said until a moment ago (Standing). */
   readonly objects: () => readonly Loaded[];
   readonly issues: () => readonly Issue[];
+  /** One for each object that stands although its file does not have it any more, and how long it still will at least. */
+  readonly awaited: () => readonly { readonly issue: Issue; readonly leftMs: number }[];
   /** Looks at the files now; `changed` runs before it returns if they differ. */
   readonly reload: () => void;
   readonly close: () => void;
 }
 
 export interface FileSourceOptions {
-  readonly now?: () => number;
+  readonly clock?: Clock;
   /** A file that the platform writes: a List in JSON, of any size. */
   readonly platform?: string | null;
-  /** A folder whose files are only ever renamed into place, as the platform's is. */
+  /** A folder whose files are only ever renamed into place and removed on purpose, as the platform's is. */
   readonly renamed?: string;
   /** Paths that the user named: one that is not there is worth a word. */
   readonly named?: readonly string[];
@@ -32,10 +39,34 @@ export interface FileSourceOptions {
   readonly lastGood?: LastGood;
 }
 
-const BURST_MS = 50;
+/** A file that is written in place is read when it has been left alone for so long. */
 const SETTLE_MS = 30;
-// fs.watch misses changes on network and overlay file systems, and paths that do not exist yet.
-const POLL_MS = 500;
+/** Whoever keeps a file open for writing, and writes nothing, is not in the midst of a save any more. */
+const WRITER_MS = 30_000;
+/** Every editor that renames would otherwise be told of at every save. */
+const TOLD_AFTER_MS = 1_000;
+
+interface State {
+  /** "" = not read yet. */
+  stamp: string;
+  ino: bigint | null;
+  /** The stamp that is waited for, and since when it is the same. */
+  pending: string;
+  pendingSince: number;
+  broken: boolean;
+  issues: readonly Issue[];
+  /** Read, but not kept for a restart as long as older objects stand in its place. */
+  text: string | null;
+  readonly loader: FileLoader;
+}
+
+interface Seen {
+  readonly files: readonly string[];
+  readonly folders: ReadonlyMap<string, string>;
+  /** What is below them is neither there nor gone. */
+  readonly unknown: readonly string[];
+  readonly issues: readonly Issue[];
+}
 
 /** Watches files and folders of YAML or JSON. `changed` runs at once for a first change, then at most every 50 ms. */
 export function watchFiles(
@@ -43,143 +74,311 @@ export function watchFiles(
   changed: () => void,
   options: FileSourceOptions = {},
 ): FileSource {
-  const now = options.now ?? Date.now;
-  const platform = options.platform ?? null;
-  // A file that is always whole is read at once: the inode that one rename frees is soon that of another.
-  const isWhole = (file: string): boolean =>
-    file === platform || (options.renamed !== undefined && file.startsWith(options.renamed + sep));
-  const good = new Map<string, readonly Loaded[]>();
-  const issues = new Map<string, readonly Issue[]>();
-  const stamps = new Map<string, string>();
-  const loaders = new Map<string, FileLoader>();
-
-  const read = (file: string, size: bigint): LoadResult => {
-    const loader = loaders.get(file) ?? new FileLoader(file);
-    loaders.set(file, loader);
-    if (file === platform) return loader.loadList(readFileSync(file, "utf8"));
-    if (size > MAX_BYTES) return tooLarge(file);
-    const text = readFileSync(file, "utf8");
-    const result = loader.load(text);
-    if (!isBroken(result)) options.lastGood?.keep(file, text);
-    return result;
+  const source = new Files(paths, options);
+  source.scan();
+  const look = (): boolean => {
+    if (source.scan()) changed();
+    return source.unsettled;
   };
-  const take = (file: string, result: LoadResult): void => {
-    if (!isBroken(result)) {
-      good.set(file, result.objects);
-      issues.set(file, result.issues);
-      return;
-    }
-    if (!good.has(file)) {
-      // The version of before a restart; without one, what can be read of this file.
-      const kept = options.lastGood?.find(file) ?? null;
-      good.set(file, kept?.objects ?? result.objects);
-    }
-    issues.set(file, result.issues);
-  };
-
-  const scan = (): boolean => {
-    const files = paths.flatMap(list);
-    const present = new Set(files);
-    let different = false;
-    for (const file of stamps.keys()) {
-      if (present.has(file)) continue;
-      for (const map of [stamps, good, issues, loaders]) map.delete(file);
-      options.lastGood?.forget(file);
-      different = true;
-    }
-    for (const file of files) {
-      let stamp = "";
-      try {
-        const s = statSync(file, { bigint: true });
-        stamp = `${s.mtimeNs}:${s.size}:${s.ino}`;
-        const before = stamps.get(file);
-        if (before === stamp) continue;
-        // A pipe would be waited for, a device never ends.
-        if (!s.isFile()) throw new Error("it is not a regular file");
-        // The same inode is being written in place, maybe still empty; a file renamed into place is whole.
-        if (!isWhole(file) && before?.endsWith(`:${s.ino}`) && now() - Number(s.mtimeMs) < SETTLE_MS) {
-          again = true;
-          continue;
-        }
-        take(file, read(file, s.size));
-      } catch (error) {
-        const { code, message } = error as NodeJS.ErrnoException;
-        // Gone between listing and reading: the next scan sees what became of it.
-        if (code === "ENOENT") continue;
-        stamp ||= String(code);
-        if (stamps.get(file) === stamp) continue;
-        take(file, unreadable(file, message));
-      }
-      stamps.set(file, stamp);
-      different = true;
-    }
-    return different;
-  };
-
-  let timer: NodeJS.Timeout | undefined;
-  let again = false;
-  const look = (): void => {
-    if (timer !== undefined) {
-      again = true;
-      return;
-    }
-    timer = setTimeout(() => {
-      timer = undefined;
-      if (again) look();
-    }, BURST_MS);
-    again = false;
-    if (scan()) changed();
-  };
-  // Not the files beside them: the state directory holds databases and logs, and a file that is written to be renamed
-  // would begin the pause in which its rename then waits. What has no ending may be a folder.
-  const named = new Set(paths.map((path) => basename(path)));
-  const concerns = (name: string | null): boolean =>
-    name === null || named.has(name) || ["", ".yaml", ".yml", ".json"].includes(extname(name));
-  // Folders, not files: an editor that renames a new file into place leaves a watch on the old one.
-  const watchers = new Map<string, FSWatcher>();
-  const follow = (): void => {
-    const wanted = new Set(paths.flatMap(folders));
-    for (const [folder, watcher] of watchers) {
-      if (wanted.has(folder)) continue;
-      watcher.close();
-      watchers.delete(folder);
-    }
-    for (const folder of wanted) {
-      if (watchers.has(folder)) continue;
-      try {
-        const watcher = watch(folder, (_event, name) => {
-          if (concerns(name)) look();
-        });
-        // A folder that was removed: the next poll watches its successor.
-        watcher.on("error", () => {
-          watcher.close();
-          watchers.delete(folder);
-        });
-        watchers.set(folder, watcher);
-      } catch {
-        // Gone, or no inotify watches left: polling still sees it.
-      }
-    }
-  };
-  const poll = setInterval(() => {
-    follow();
-    look();
-  }, POLL_MS);
-  follow();
-  scan();
-  const inOrder = <T>(map: Map<string, readonly T[]>) =>
-    [...map.keys()].sort().flatMap((f) => map.get(f) ?? []);
+  const watch = new FolderWatch(paths, () => source.folders, look, options.clock ?? systemClock);
   return {
-    objects: () => inOrder(good),
-    issues: () => [...(options.named ?? []).flatMap(missing), ...inOrder(issues)],
-    reload: () => {
-      if (scan()) changed();
-    },
-    close: () => {
-      clearInterval(poll);
-      clearTimeout(timer);
-      for (const watcher of watchers.values()) watcher.close();
-    },
+    objects: () => source.objects(),
+    issues: () => source.issues(),
+    awaited: () => source.awaited(),
+    reload: look,
+    close: () => watch.close(),
+  };
+}
+
+class Files {
+  readonly #paths: readonly string[];
+  readonly #options: FileSourceOptions;
+  readonly #clock: Clock;
+  readonly #standing = new Standing();
+  readonly #states = new Map<string, State>();
+  #seen: Seen = { files: [], folders: new Map(), unknown: [], issues: [] };
+  /** When anything in the folders last differed, monotonic ms. */
+  #changedAt: number;
+  #told = "";
+  #first = true;
+  unsettled = false;
+
+  constructor(paths: readonly string[], options: FileSourceOptions) {
+    this.#paths = paths;
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+    this.#changedAt = this.#clock.monotonic();
+    const { lastGood } = options;
+    for (const [file, text] of lastGood?.kept ?? []) {
+      if (paths.some((path) => file === path || file.startsWith(path + sep)))
+        this.#standing.remember(file, new FileLoader(file).load(text).objects);
+      else lastGood?.forget(file);
+    }
+  }
+
+  get folders(): ReadonlyMap<string, string> {
+    return this.#seen.folders;
+  }
+
+  objects(): readonly Loaded[] {
+    return this.#standing.objects();
+  }
+
+  issues(): readonly Issue[] {
+    const inOrder = [...this.#states].sort(([a], [b]) => (a < b ? -1 : 1));
+    return [
+      ...(this.#options.named ?? []).flatMap((path) => this.#missing(path)),
+      ...this.#seen.issues,
+      ...inOrder.flatMap(([, { issues }]) => issues),
+      ...this.#awaited()
+        .filter(({ forMs }) => forMs >= TOLD_AFTER_MS)
+        .map((one) => this.#issueOf(one)),
+    ];
+  }
+
+  awaited(): readonly { issue: Issue; leftMs: number }[] {
+    return this.#awaited().map((one) => ({ issue: this.#issueOf(one), leftMs: one.leftMs }));
+  }
+
+  #awaited(): readonly Awaited[] {
+    return this.#standing.awaited(this.#clock.monotonic(), this.#empty);
+  }
+
+  /** True when anything differs from what the last one saw. */
+  scan(): boolean {
+    const now = this.#clock.monotonic();
+    const seen = this.#look();
+    let different = JSON.stringify(seen.issues) !== JSON.stringify(this.#seen.issues);
+    this.#seen = seen;
+    this.unsettled = false;
+    const present = new Set(seen.files);
+    for (const file of new Set([...this.#states.keys(), ...this.#standing.files()]))
+      if (!present.has(file) && (this.#isAtOnce(file) || !this.#isUnknown(file)))
+        different = this.#gone(file, now) || different;
+    for (const file of seen.files) different = this.#read(file, now) || different;
+    if (different) this.#standing.moved();
+    if (this.#standing.release(now, this.#empty, () => this.#isSettled(now))) different = true;
+    if (different) this.#keep();
+    this.#first = false;
+    const told = JSON.stringify(
+      this.#awaited()
+        .filter(({ forMs }) => forMs >= TOLD_AFTER_MS)
+        .map(({ object, why }) => [object.source, why]),
+    );
+    if (told !== this.#told) different = true;
+    this.#told = told;
+    return different;
+  }
+
+  #look(): Seen {
+    const files: string[] = [];
+    const folders = new Map<string, string>();
+    const unknown: string[] = [];
+    const issues: Issue[] = [];
+    for (const path of this.#paths) {
+      const stat = statOf(path);
+      if (stat === null) {
+        // A file that is gone in a folder that is there is gone; of a folder that is gone nothing is known.
+        const folder = dirname(path);
+        unknown.push(path, ...(statOf(folder) === null ? [folder] : []));
+        if (statOf(folder) !== null) folders.set(folder, "");
+      } else if (stat.isDirectory()) {
+        const walked = walk(path);
+        files.push(...walked.files);
+        for (const [folder, identity] of walked.folders) folders.set(folder, identity);
+        unknown.push(...walked.unknown);
+        issues.push(...walked.problems.map((p) => problem("error", "not-read", p.path, p.message)));
+      } else {
+        files.push(path);
+        folders.set(dirname(path), "");
+      }
+    }
+    return { files, folders, unknown, issues };
+  }
+
+  #gone(file: string, now: number): boolean {
+    this.#states.delete(file);
+    if (this.#isAtOnce(file)) this.#standing.drop(file);
+    else {
+      // Not one more time for what has gone before and still stands.
+      if (!this.#standing.exists(file)) return false;
+      this.#standing.gone(file, now);
+      this.#changedAt = now;
+    }
+    return true;
+  }
+
+  #read(file: string, now: number): boolean {
+    const state = this.#states.get(file) ?? newState(file);
+    this.#states.set(file, state);
+    let stamp = "";
+    try {
+      const stat = statSync(file, { bigint: true });
+      stamp = `${stat.mtimeNs}:${stat.ctimeNs}:${stat.size}:${stat.ino}`;
+      if (stamp === state.stamp) return false;
+      if (!stat.isFile()) throw new Error("it is not a regular file");
+      if (stamp !== state.pending) {
+        state.pending = stamp;
+        state.pendingSince = now;
+      }
+      const restingMs = Math.max(this.#clock.now() - Number(stat.mtimeMs), now - state.pendingSince);
+      const read = withFile(file, (opened) => {
+        if (this.#isBeingWritten(file, state, stat.ino, opened.fd, restingMs)) return "unsettled";
+        return bytesOf(opened, file === this.#options.platform ? Number.MAX_SAFE_INTEGER : MAX_BYTES);
+      });
+      if (read === "unsettled") {
+        this.unsettled = true;
+        this.#changedAt = now;
+        return false;
+      }
+      // Renamed into place, or it has been at rest: another inode, touched since its last byte was written.
+      const whole =
+        state.ino !== null &&
+        state.ino !== stat.ino &&
+        (stat.ctimeNs > stat.mtimeNs || restingMs >= WAIT_MS.quiet);
+      state.ino = stat.ino;
+      this.#take(file, state, read, whole, now);
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException;
+      // Gone between listing and reading: the next look sees what became of it.
+      if (code === "ENOENT" && !isLink(file)) {
+        this.#states.delete(file);
+        this.unsettled = true;
+        return false;
+      }
+      stamp ||= String(code);
+      if (state.stamp === stamp) return false;
+      this.#broken(
+        file,
+        state,
+        unreadable(file, code === "ENOENT" ? "it is a link that leads nowhere" : message),
+        now,
+      );
+    }
+    state.stamp = stamp;
+    if (!this.#isAtOnce(file)) this.#changedAt = now;
+    return true;
+  }
+
+  #isBeingWritten(file: string, state: State, ino: bigint, fd: number, restingMs: number): boolean {
+    if (this.#isAtOnce(file)) return false;
+    // At the start there is nothing else to go by.
+    if (this.#first && !this.#standing.has(file)) return false;
+    if (restingMs < WRITER_MS && hasWriter(fd) === true) return true;
+    // The same inode is being written in place, maybe still empty; a file renamed into place is whole.
+    return state.ino === ino && restingMs < SETTLE_MS;
+  }
+
+  #take(file: string, state: State, bytes: Buffer | null, whole: boolean, now: number): void {
+    const text = bytes?.toString("utf8") ?? "";
+    const { loader } = state;
+    const result =
+      bytes === null
+        ? tooLarge(file)
+        : file === this.#options.platform
+          ? loader.loadList(text)
+          : loader.load(text);
+    if (isBroken(result)) {
+      this.#broken(file, state, result, now);
+      return;
+    }
+    state.broken = false;
+    state.issues = result.issues;
+    state.text = text;
+    if (this.#isAtOnce(file)) this.#standing.drop(file);
+    this.#standing.set(file, result.objects, now, { whole, open: /[^\n}\]"']$/.test(text) });
+  }
+
+  /** Its last good version stays: of before a restart, too. Without one, what can be read of it. */
+  #broken(file: string, state: State, result: LoadResult, now: number): void {
+    state.broken = true;
+    state.issues = result.issues;
+    if (!this.#standing.has(file))
+      this.#standing.set(file, result.objects, now, { whole: true, open: false });
+  }
+
+  /** For a restart: nothing that would be missing then. */
+  #keep(): void {
+    const { lastGood } = this.#options;
+    if (lastGood === undefined) return;
+    for (const [file, state] of this.#states) {
+      if (state.text === null || this.#isAtOnce(file) || this.#standing.holds(file)) continue;
+      lastGood.keep(file, state.text);
+      state.text = null;
+    }
+    for (const file of lastGood.kept.keys()) if (!this.#standing.has(file)) lastGood.forget(file);
+  }
+
+  get #empty(): boolean {
+    return !this.#seen.files.some((file) => !this.#isAtOnce(file));
+  }
+
+  /** Whoever takes an object from one file into another may be in the midst of it. */
+  #isSettled(now: number): boolean {
+    return this.#blocker() === null && now - this.#changedAt >= WAIT_MS.quiet;
+  }
+
+  /** What keeps the folders from being whole. */
+  #blocker(): string | null {
+    const [gone] = this.#seen.unknown.filter((path) =>
+      [...this.#standing.files()].some((file) => file.startsWith(path + sep)),
+    );
+    if (gone !== undefined) return `${gone} is there again`;
+    if (this.unsettled) return "nothing is being written";
+    const broken = [...this.#states].find(([, state]) => state.broken);
+    return broken === undefined ? null : `${broken[0]} is mended`;
+  }
+
+  #isAtOnce(file: string): boolean {
+    const { platform, renamed } = this.#options;
+    return file === platform || (renamed !== undefined && file.startsWith(renamed + sep));
+  }
+
+  #isUnknown(file: string): boolean {
+    return this.#seen.unknown.some((path) => file.startsWith(path + sep));
+  }
+
+  #missing(path: string): Issue[] {
+    if (statOf(path) !== null) return [];
+    const stands = [...this.#standing.files()].some((file) => file.startsWith(path + sep));
+    return [
+      problem(
+        "warning",
+        "missing-path",
+        path,
+        stands
+          ? "the folder is not there: what it said stands until it is back"
+          : "there is no such file or folder (yet); it is watched for",
+      ),
+    ];
+  }
+
+  #issueOf({ object, why }: Awaited): Issue {
+    const { kind, name, namespace, file, line } = object.source;
+    const message = {
+      "no file": "its file has gone; it holds until that has been so for some seconds",
+      "not in its file": "it is not in its file any more; it holds until that has been so for some seconds",
+      cut: "its file looks half-written; what it said before holds until that has been so for some seconds",
+    }[why];
+    const blocker = this.#blocker();
+    return {
+      ...problem("warning", "awaited", file, `${message}${blocker === null ? "" : `, and until ${blocker}`}`),
+      line,
+      object: namespace === "" ? `${kind} ${name}` : `${kind} ${namespace}/${name}`,
+    };
+  }
+}
+
+function newState(file: string): State {
+  return {
+    stamp: "",
+    ino: null,
+    pending: "",
+    pendingSince: 0,
+    broken: false,
+    issues: [],
+    text: null,
+    loader: new FileLoader(file),
   };
 }
 
@@ -187,37 +386,29 @@ function isBroken(result: LoadResult): boolean {
   return result.issues.some((i) => i.level === "error");
 }
 
+function problem(level: Issue["level"], code: string, file: string, message: string): Issue {
+  return { level, code, message, file, line: 1, object: "", path: "" };
+}
+
 function unreadable(file: string, message: string): LoadResult {
-  const issue = { level: "error", code: "unreadable", file, line: 1, object: "", path: "" } as const;
-  return { objects: [], issues: [{ ...issue, message: `the file cannot be read: ${message}` }] };
+  return {
+    objects: [],
+    issues: [problem("error", "unreadable", file, `the file cannot be read: ${message}`)],
+  };
 }
 
-function missing(path: string): Issue[] {
-  if (statSync(path, { throwIfNoEntry: false }) !== undefined) return [];
-  const issue = {
-    level: "warning",
-    code: "missing-path",
-    file: path,
-    line: 1,
-    object: "",
-    path: "",
-  } as const;
-  return [{ ...issue, message: "there is no such file or folder (yet); it is watched for" }];
-}
-
-/** The folder of a file, or a folder and all below it; nothing for what does not exist. */
-function folders(path: string): string[] {
+function statOf(path: string): Stats | null {
   try {
-    return statSync(path).isDirectory() ? walk(path).folders : [dirname(path)];
+    return statSync(path);
   } catch {
-    return [];
+    return null;
   }
 }
 
-function list(path: string): string[] {
+function isLink(path: string): boolean {
   try {
-    return statSync(path).isDirectory() ? walk(path).files : [path];
+    return lstatSync(path).isSymbolicLink();
   } catch {
-    return [];
+    return false;
   }
 }

@@ -29,7 +29,7 @@ const count = (value: number | undefined): string => (value === undefined ? "" :
 const list = (value: unknown): readonly Json[] => (Array.isArray(value) ? (value as Json[]) : []);
 
 /** As kubectl: 12s, 3m, 5h, 2d. */
-function age(since: string | undefined, now: number): string {
+export function age(since: string | undefined, now: number): string {
   const seconds = Math.floor((now - Date.parse(since ?? "")) / 1000);
   if (!(seconds >= 0)) return "";
   if (seconds < 120) return `${seconds}s`;

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { PlatformStatus } from "#local/contract.ts";
 import { AdminClient } from "./admin-client.ts";
 
-function platformClient(stateDir: string): AdminClient {
+export function platformClient(stateDir: string): AdminClient {
   return new AdminClient(join(stateDir, "platform.sock"), "the supervisor of the mesh");
 }
 

@@ -1,10 +1,14 @@
 import type { Command } from "../command.ts";
 import { completion } from "./completion.ts";
 import { config } from "./config.ts";
+import { describe } from "./describe.ts";
+import { exec } from "./exec.ts";
 import { explain } from "./explain.ts";
 import { get } from "./get.ts";
 import { logs } from "./logs.ts";
 import { apply, remove } from "./objects.ts";
+import { portForward } from "./port-forward.ts";
+import { restart, rollout, scale } from "./rollout.ts";
 import { status } from "./status.ts";
 import { trace } from "./trace.ts";
 import { down, up } from "./up.ts";
@@ -15,8 +19,9 @@ import { version } from "./version.ts";
 export const GROUPS: Readonly<Record<string, readonly Command[]>> = {
   "Run a mesh:": [up, down],
   "See what happens:": [status, explain, trace, logs],
-  "See what is configured:": [get, config],
-  "Change it:": [validate, apply, remove],
+  "See what is configured:": [get, describe, config],
+  "Change it:": [validate, apply, remove, scale, rollout, restart],
+  "Work in a pod:": [exec, portForward],
   "This program:": [completion, version],
 };
 

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { createSocket, type Socket as UdpSocket } from "node:dgram";
 import { getServers } from "node:dns";
 import { once } from "node:events";
-import { closeSync, mkdirSync, openSync, readFileSync, rmSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync } from "node:fs";
 import { connect, isIPv4, type Server, type Socket } from "node:net";
 import { join } from "node:path";
 import type { PodAddress } from "../addresses.ts";
@@ -39,6 +39,13 @@ export function dial(host: string, port: number): Promise<Socket> {
       resolve(socket);
     });
   });
+}
+
+/** From another process of this machine, past the proxy of the pod as a kubelet; `relaySocket` is there in transparent mode. */
+export function dialPod(relaySocket: string, host: string, port: number): Promise<Socket> {
+  return existsSync(relaySocket)
+    ? dialRelay(relaySocket, { host, port, source: PROBE_IP })
+    : dial(host, port);
 }
 
 export interface PodWish {

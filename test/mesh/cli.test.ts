@@ -1,6 +1,8 @@
 /** The windows on a running mesh. What `weft explain` says is what the mesh does: each question is also asked for real. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Explanation } from "#cli/explain/contract.ts";
 import { ask } from "#test/harness/ask.ts";
@@ -8,6 +10,7 @@ import { type Mesh, startMesh } from "#test/harness/mesh.ts";
 import { noNamespaces } from "#test/harness/namespaces.ts";
 
 const root = join(import.meta.dirname, "../..");
+const rules = readFileSync(join(import.meta.dirname, "cli/rules.yaml"), "utf8");
 let mesh: Mesh;
 beforeAll(async () => {
   mesh = await startMesh({
@@ -15,7 +18,7 @@ beforeAll(async () => {
     mode: noNamespaces() === "" ? "transparent" : "explicit",
     from: join(root, "examples/bookinfo"),
   });
-  await mesh.apply(readFileSync(join(import.meta.dirname, "cli/rules.yaml"), "utf8"));
+  await mesh.apply(rules);
 }, 90_000);
 afterAll(() => mesh?.stop());
 
@@ -207,5 +210,168 @@ describe("get names things as kubectl does", () => {
     const one = await mesh.weft("get", "vs/reviews", "-o", "json");
     expect(JSON.parse(one)).toMatchObject({ kind: "VirtualService", metadata: { name: "reviews" } });
     expect((await mesh.cliWith(one, "apply", "-f", "-")).code).toBe(0);
+    await mesh.weft("delete", "--all");
+    await mesh.apply(rules);
+    expect(pids()).toEqual(before);
+  });
+});
+
+/** `weft ARGS` as a program of its own. */
+function program(
+  args: readonly string[],
+  stdin = "",
+): Promise<{ code: number | null; out: string; err: string }> {
+  const child = spawn(process.execPath, ["cli/main.ts", ...args], {
+    cwd: root,
+    env: { ...process.env, XDG_STATE_HOME: dirname(dirname(mesh.stateDir)) },
+  });
+  let out = "";
+  let err = "";
+  child.stdout.on("data", (piece) => (out += piece));
+  child.stderr.on("data", (piece) => (err += piece));
+  child.stdin.end(stdin);
+  return new Promise((done) => child.once("close", (code) => done({ code, out, err })));
+}
+
+describe("exec runs a program where a container runs", () => {
+  const pod = "productpage-v1-0";
+
+  test("with its environment, folder and network, and hands on input, output and exit code", async () => {
+    const script = 'echo "$POD_IP $(pwd)"; cat; exit 7';
+    const { code, out } = await program(["exec", pod, "--", "sh", "-c", script], "from here");
+    const ip = JSON.parse(await mesh.weft("get", "po", pod, "-o", "json")).status.podIP;
+    const app = mesh.mode === "transparent" ? ip : mesh.pod("productpage-v1").appIp;
+    expect({ code, out }).toEqual({ code: 7, out: `${app} ${mesh.dir}\nfrom here` });
+  });
+
+  test("calls a service as the application does", async () => {
+    const get = `fetch("http://details:9080/details/0").then((r) => console.log(r.status))`;
+    const { out } = await program(["exec", "deploy/productpage-v1", "--", process.execPath, "-e", get]);
+    expect(out).toBe("200\n");
+  });
+
+  test.each([
+    [["nobody", "--", "true"], 1, 'no pod or workload "nobody"'],
+    [[pod, "-c", "nobody", "--", "true"], 1, "has no container"],
+    [[pod, "--", "no-such-program"], 127, "no-such-program"],
+    [[pod, "--", "sh", "-c", "kill -9 $$"], 137, ""],
+    [[pod], 2, "command"],
+  ])("%j ends with %i", async (args, code, said) => {
+    expect(await program(["exec", ...args])).toMatchObject({ code, err: expect.stringContaining(said) });
+  });
+});
+
+test("port-forward leads to the pod past its proxy, of a Service to the port that its own leads to", async () => {
+  const child = spawn(process.execPath, ["cli/main.ts", "port-forward", "svc/ratings", ":9080", ":http"], {
+    cwd: root,
+    env: { ...process.env, XDG_STATE_HOME: dirname(dirname(mesh.stateDir)) },
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  let out = "";
+  child.stdout.on("data", (piece) => (out += piece));
+  await expect.poll(() => out.split("\n").length, { timeout: 10_000 }).toBe(3);
+  const ports = [...out.matchAll(/127\.0\.0\.1:(\d+) -> (\S+) of svc\/ratings/g)];
+  expect(ports.map(([, , remote]) => remote)).toEqual(["9080", "http"]);
+  for (const [, port] of ports) expect((await fetch(`http://127.0.0.1:${port}/ratings/0`)).status).toBe(200);
+  child.kill("SIGTERM");
+  const [code] = await once(child, "exit");
+  expect(code).toBe(0);
+  expect(await program(["port-forward", "svc/ratings", "1:2"])).toMatchObject({
+    code: 1,
+    err: "error: service ratings has no port 2: 9080\n",
+  });
+});
+
+describe("describe tells what an object means to the mesh", () => {
+  test.each([
+    [
+      "pod details-v1-0",
+      [
+        /Made by: +Deployment details-v1/,
+        /9080 +http +STRICT +PeerAuthentication default\/default .*mtls\.yaml:\d+/,
+        /AuthorizationPolicy default\/details +ALLOW +.*authorization\.yaml:\d+/,
+      ],
+    ],
+    [
+      "svc/reviews",
+      [
+        /VirtualService default\/reviews +where requests go +.*reviews-canary\.yaml:\d+/,
+        /reviews-v2-\d+ +\S+ +yes +Running/,
+      ],
+    ],
+    [
+      "deploy/reviews-v1",
+      [
+        /Rollout: +deployment "reviews-v1" successfully rolled out/,
+        /spiffe:\/\/cluster\.local\/ns\/default\/sa\/bookinfo-reviews/,
+      ],
+    ],
+    ["vs/reviews", [/reviews {2}-> reviews\.default\.svc\.cluster\.local/, /weight: 90/]],
+    ["ap/ratings", [/Holds for:\n {2}ratings-v1-\d+\.default/]],
+    [
+      "gw/bookinfo-gateway",
+      [/Served by:\n {2}istio-ingressgateway-0\.default/, /VirtualService default\/bookinfo/],
+    ],
+  ] as const)("%s", async (line, expected) => {
+    const { code, out } = await mesh.cli("describe", ...line.split(" "));
+    expect(code).toBe(0);
+    for (const one of expected) expect(out).toMatch(one);
+  });
+
+  test("with the warnings that the mesh has about it, and no secret", async () => {
+    await mesh.apply(`apiVersion: v1
+kind: Secret
+metadata: { name: hidden }
+stringData: { password: correct-horse }
+---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: { name: nobodys }
+spec: { selector: { matchLabels: { app: nobody } }, mtls: { mode: STRICT } }
+`);
+    expect(await mesh.weft("describe", "pa/nobodys")).toMatch(/Issues:\n {2}warning: \S+:\d+: .*nobodys/);
+    const said = await mesh.weft("describe", "secret/hidden");
+    expect(said).toContain("password: 13 characters");
+    expect(said).not.toContain("correct-horse");
+  });
+});
+
+test("scale, restart and rollout act on workloads, and say what they did", async () => {
+  expect(await mesh.weft("scale", "deploy/ratings-v1", "--replicas", "2")).toMatch(
+    /deployment\.apps\/ratings-v1 scaled\n.*until spec\.replicas changes/,
+  );
+  expect(await mesh.weft("rollout", "status", "deployment/ratings-v1")).toContain("successfully rolled out");
+  expect(await mesh.weft("get", "deploy/ratings-v1")).toMatch(/ratings-v1 +2\/2/);
+  expect(await mesh.weft("scale", "deploy", "ratings-v1", "--replicas=1")).toContain("scaled");
+  const { pid } = { pid: mesh.pid({ pod: mesh.pod("ratings-v1").name, part: "app" }) };
+  expect(await mesh.weft("restart", "ratings-v1")).toContain("restarted");
+  await mesh.weft("rollout", "status", "deployment", "ratings-v1");
+  await expect
+    .poll(() => mesh.pid({ pod: mesh.pod("ratings-v1").name, part: "app" }), { timeout: 20_000 })
+    .not.toBe(pid);
+  expect(await mesh.weft("rollout", "history", "deploy/ratings-v1")).toMatch(
+    /REVISION[\s\S]*\n1 [\s\S]*\n2 .*yes/,
+  );
+  expect(await mesh.cli("rollout", "status", "deploy/nobody")).toMatchObject({
+    code: 1,
+    err: expect.stringContaining("deployment/ratings-v1"),
+  });
+  expect((await mesh.cli("scale", "deploy/ratings-v1")).code).toBe(2);
+  expect((await mesh.cli("rollout", "up", "deploy/ratings-v1")).code).toBe(2);
+});
+
+test("traces of a service are found by every name that people give it", async () => {
+  await fetch(`${mesh.gateway}/productpage`);
+  for (const name of [
+    "productpage",
+    "productpage.default",
+    "productpage.default.svc.cluster.local",
+    "svc/productpage",
+    "productpage-v1",
+  ])
+    expect(await mesh.weft("trace", "--service", name)).toMatch(/GET \/productpage/);
+  expect(await mesh.cli("trace", "--service", "nobody")).toMatchObject({
+    code: 1,
+    err: expect.stringContaining("productpage.default"),
   });
 });

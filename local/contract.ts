@@ -43,6 +43,12 @@ export interface PodStatus {
   readonly phase: PodPhase;
   /** In a word, as `kubectl get pods` has it under STATUS: Running, Completed, Terminating, CrashLoopBackOff, Init:0/1 ... */
   readonly reason: string;
+  /** In words, why it is not ready, or why it ended; "" = it is ready. */
+  readonly message: string;
+  /** In words: what runs, but not as it should (it listens on the wrong address, limits that cannot be set). */
+  readonly notes: readonly string[];
+  /** "local": the one node. */
+  readonly node: string;
   readonly ready: boolean;
   /** Revision of the workload that it runs; 0 where there are none. */
   readonly revision: number;
@@ -52,8 +58,14 @@ export interface PodStatus {
   readonly admin: string;
   readonly containers: readonly {
     readonly name: string;
+    readonly role: "proxy" | "init" | "sidecar" | "main";
+    readonly image: string;
+    /** "running", "waiting" (it is started again), "ended" (it is not), "stopped". */
     readonly state: string;
+    readonly ready: boolean;
     readonly pid?: number;
+    /** Of its last end; as a shell has it: 128 + N after signal N. */
+    readonly exitCode?: number;
     readonly restarts: number;
     /** For people: "exit code 1", "signal SIGKILL", "liveness probe: ...". */
     readonly lastExit?: string;

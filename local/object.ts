@@ -11,6 +11,8 @@ export interface PlatformObject {
   readonly spec?: unknown;
   /** Where it was written: paths in commands are resolved from the folder of this file. */
   readonly source?: { readonly file: string; readonly line: number };
+  /** The line of a field in that file, where whoever read it knows. */
+  readonly line?: (path: readonly (string | number)[]) => number;
 }
 
 export type Json = Readonly<Record<string, unknown>>;

@@ -1,4 +1,5 @@
 import type { PodAddress } from "./addresses.ts";
+import type { PodPhase } from "./contract.ts";
 import { list, type PlatformObject, record } from "./object.ts";
 import type { PodTemplate } from "./spec.ts";
 import { writeAtomic } from "./tokens.ts";
@@ -9,6 +10,7 @@ export interface PodFacts {
   readonly id: string;
   readonly template: PodTemplate;
   readonly address: PodAddress;
+  readonly phase: PodPhase;
   readonly ready: boolean;
   readonly processes: readonly {
     readonly spec: { readonly name: string };
@@ -51,7 +53,7 @@ export function platformState(
 
 function podObject(
   mode: "explicit" | "transparent",
-  { name, template, address, ready, processes }: PodFacts,
+  { name, template, address, phase, ready, processes }: PodFacts,
 ): object {
   return {
     apiVersion: "v1",
@@ -77,7 +79,7 @@ function podObject(
       containers: [{ name: "main", ports: uniqueNames(template.ports) }],
     },
     status: {
-      phase: "Running",
+      phase,
       podIP: address.podIp,
       conditions: [{ type: "Ready", status: ready ? "True" : "False" }],
       containerStatuses: processes.map(({ spec, restarts }) => ({ name: spec.name, restartCount: restarts })),

@@ -186,6 +186,7 @@ export class Platform {
     Workloads.check(objects);
     await this.#hostPorts.update(objects, () => this.#pods.pods);
     this.#objects = objects;
+    for (const pod of this.#pods.pods) pod.refresh();
     this.#workloads.update(objects);
     this.#tellState();
     await this.#loop.settled();
@@ -208,6 +209,7 @@ export class Platform {
         const vip = this.#addresses.service(key);
         return this.#chosen.mode === "transparent" ? vip : vip.replace(/^\d+\.\d+/, address.servicePrefix);
       }),
+      objects: () => this.#objects,
       changed: () => this.#changed(),
       forgotten: () => this.#acknowledged(),
     });
@@ -314,13 +316,9 @@ export class Platform {
     const pods = this.#pods.pods.filter((p) => !p.ready);
     const told = new Set(pods.map(({ template: t }) => `${t.ownerKind}/${t.namespace}/${t.workload}`));
     return [
-      ...pods.map((p) => {
-        const parts = p.processes.map(
-          (c) =>
-            `${c.spec.name} ${c.state}${c.lastExit === undefined ? "" : ` (last: ${c.lastExit})`}, log ${c.spec.logFile}`,
-        );
-        return `${p.name}: ${parts.length === 0 ? "it has not begun" : parts.join("; ")}`;
-      }),
+      ...pods.map(
+        (p) => `${p.name}: ${p.message}, logs in ${join(this.#options.stateDir, "pods", p.id, "logs")}`,
+      ),
       ...this.#workloads
         .status()
         .filter((w) => !w.ready && !told.has(`${w.kind}/${w.namespace}/${w.name}`))
@@ -408,18 +406,24 @@ function podStatus({ pod, template, revision, created }: OwnedPod): PodStatus {
     workload: template.workload,
     kind: template.ownerKind,
     podIp: pod.address.podIp,
-    phase: "Running",
-    reason: pod.stopping ? "Terminating" : "Running",
+    phase: pod.phase,
+    reason: pod.reason,
+    message: pod.message,
+    notes: pod.notes,
+    node: "local",
     ready: pod.ready,
     revision,
     started: new Date(created).toISOString(),
     admin: pod.adminAddress,
-    containers: pod.processes.map((c) => ({
-      name: c.spec.name,
-      state: c.state,
-      ...(c.pid === undefined ? {} : { pid: c.pid }),
-      restarts: c.restarts,
-      ...(c.lastExit === undefined ? {} : { lastExit: c.lastExit }),
+    containers: pod.parts.map(({ name, role, image, ready, process: p }) => ({
+      name,
+      role,
+      image,
+      state: p.state,
+      ready,
+      ...(p.pid === undefined ? {} : { pid: p.pid }),
+      restarts: p.restarts,
+      ...(p.exit === undefined ? {} : { exitCode: p.exit.code, lastExit: p.exit.reason }),
     })),
   };
 }

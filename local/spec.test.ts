@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
+import { expand } from "./container-spec.ts";
 import type { PlatformObject } from "./object.ts";
-import { expand, podTemplates } from "./spec.ts";
+import { podTemplates } from "./spec.ts";
 
 function pod(container: object, over: Partial<PlatformObject> = {}): PlatformObject {
   return {
@@ -44,8 +45,8 @@ test("every error is named with its place, all at once", () => {
   const deployment = { ...pod({}), kind: "Deployment", spec: { replicas: -1 } };
   expect(() => podTemplates([...bad, deployment])).toThrow(
     [
-      "/files/a.yaml:7: Pod default/p: container c: readinessProbe needs httpGet, tcpSocket or exec",
-      "/files/a.yaml:7: Pod default/p: container c: env S: only valueFrom.fieldRef works on a local mesh; write a plain value",
+      "/files/a.yaml:7: Pod default/p: container c: readinessProbe needs httpGet, tcpSocket, grpc or exec",
+      "/files/a.yaml:7: Pod default/p: container c: env S: valueFrom needs one of fieldRef, resourceFieldRef, configMapKeyRef, secretKeyRef",
       '/files/a.yaml:7: Pod default/p: container c: readinessProbe: port "nope" is not a port of the container',
       "/files/a.yaml:7: Deployment default/p: spec.replicas: -1 is not a whole number from 0 up",
     ].join("\n"),

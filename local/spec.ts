@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
-import { dirname, resolve } from "node:path";
 import { parse as parseYaml } from "yaml";
+import { type ContainerSpec, type PortSpec, readContainer, readPorts } from "./container-spec.ts";
 import {
   type Json,
   list,
@@ -11,40 +11,9 @@ import {
   stringMap,
   strings,
 } from "./object.ts";
+import { readVolume, type VolumeSpec } from "./volumes/spec.ts";
 
-export interface PortSpec {
-  readonly name: string;
-  readonly containerPort: number;
-  readonly protocol: string;
-}
-
-export type ProbeAction =
-  | { readonly kind: "http"; readonly path: string; readonly port: number; readonly headers: Json }
-  | { readonly kind: "tcp"; readonly port: number }
-  | { readonly kind: "exec"; readonly command: readonly string[] };
-
-/** Times in seconds, defaults as Kubernetes: period 10, timeout 1, success 1, failure 3. */
-export interface ProbeSpec {
-  readonly action: ProbeAction;
-  readonly initialDelaySeconds: number;
-  readonly periodSeconds: number;
-  readonly timeoutSeconds: number;
-  readonly successThreshold: number;
-  readonly failureThreshold: number;
-}
-
-export type EnvValue = { readonly value: string } | { readonly fieldPath: string };
-
-export interface ContainerSpec {
-  readonly name: string;
-  readonly command: readonly string[];
-  readonly cwd: string;
-  readonly env: readonly { readonly name: string; readonly from: EnvValue }[];
-  readonly ports: readonly PortSpec[];
-  readonly readiness?: ProbeSpec;
-  readonly liveness?: ProbeSpec;
-  readonly startup?: ProbeSpec;
-}
+export type RestartPolicy = "Always" | "OnFailure" | "Never";
 
 /** What one Deployment or bare Pod asks for: `replicas` pods of this shape. */
 export interface PodTemplate {
@@ -60,9 +29,19 @@ export interface PodTemplate {
   readonly gateway: boolean;
   readonly inject: boolean;
   readonly graceSeconds: number;
+  readonly restartPolicy: RestartPolicy;
+  /** How long the pod may run at all; undefined: as long as it likes. */
+  readonly activeDeadlineSeconds: number | undefined;
+  /** Undefined: the pod's name. */
+  readonly hostname: string | undefined;
+  readonly subdomain: string | undefined;
+  readonly hostAliases: readonly { readonly ip: string; readonly hostnames: readonly string[] }[];
   /** Ports of all containers, for the platform state; a gateway has ports but nothing to run. */
   readonly ports: readonly PortSpec[];
   readonly containers: readonly ContainerSpec[];
+  /** In order; those with `sidecar` run on. */
+  readonly initContainers: readonly ContainerSpec[];
+  readonly volumes: readonly VolumeSpec[];
   /** Changes when, and only when, running pods must be replaced. */
   readonly hash: string;
 }
@@ -119,13 +98,27 @@ export function readTemplate(object: PlatformObject, metadata: Json, spec: Json,
     ownerKind: object.kind as PodTemplate["ownerKind"],
     labels,
     annotations,
-    serviceAccount: String(spec["serviceAccountName"] ?? "default"),
+    // The second is its old name, which Kubernetes still honours.
+    serviceAccount: String(spec["serviceAccountName"] || spec["serviceAccount"] || "default"),
     proxyConfig: readProxyConfig(object, annotations["proxy.istio.io/config"]),
     gateway,
     inject,
     graceSeconds: Number(spec["terminationGracePeriodSeconds"] ?? 30),
+    restartPolicy: String(spec["restartPolicy"] ?? "Always") as RestartPolicy,
+    activeDeadlineSeconds: optional(spec["activeDeadlineSeconds"], Number),
+    hostname: optional(spec["hostname"], String),
+    subdomain: optional(spec["subdomain"], String),
+    hostAliases: list(spec["hostAliases"]).map((a) => ({
+      ip: String(a["ip"]),
+      hostnames: strings(a["hostnames"]),
+    })),
     ports,
     containers: runnable,
+    initContainers: list(spec["initContainers"]).map((c) => readContainer(object, c)),
+    volumes: [
+      ...list(spec["volumes"]).map((v) => readVolume(object, v)),
+      ...list(record(object.spec)["volumeClaimTemplates"]).map(claimTemplate),
+    ],
   };
   return { ...body, replicas, hash: hashOf(body) };
 }
@@ -137,6 +130,16 @@ function hashOf(body: unknown): string {
       ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
       : value;
   return createHash("sha256").update(JSON.stringify(body, sorted)).digest("hex").slice(0, 10);
+}
+
+function optional<T>(value: unknown, read: (value: unknown) => T): T | undefined {
+  return value === undefined || value === null ? undefined : read(value);
+}
+
+/** Each pod of a StatefulSet has a claim of its own. */
+function claimTemplate(raw: Json): VolumeSpec {
+  const name = String(record(raw["metadata"])["name"]);
+  return { name, kind: "claim", claim: name, perPod: true };
 }
 
 function readProxyConfig(object: PlatformObject, text: string | undefined): { concurrency?: number } {
@@ -152,98 +155,4 @@ function readProxyConfig(object: PlatformObject, text: string | undefined): { co
       `${at}: concurrency: ${JSON.stringify(concurrency)} is not a whole number from 1 up`,
     );
   return { concurrency };
-}
-
-function readPorts(container: Json): PortSpec[] {
-  return list(container["ports"]).map((p) => ({
-    name: String(p["name"] ?? ""),
-    containerPort: Number(p["containerPort"]),
-    protocol: String(p["protocol"] ?? "TCP"),
-  }));
-}
-
-function readContainer(object: PlatformObject, container: Json): ContainerSpec {
-  const where = `${place(object)}: container ${String(container["name"])}`;
-  const folder = dirname(resolve(object.source?.file ?? "x"));
-  const command = strings(container["command"]);
-  if (command.length === 0)
-    throw new PlatformError(
-      `${where}: no "command", and the image ${JSON.stringify(container["image"] ?? "")} is not pulled on a local mesh; ` +
-        `add the program to run, for example: command: ["node", "server.js"] (paths are relative to ${folder})`,
-    );
-  const ports = readPorts(container);
-  const env = list(container["env"]).map((e) => ({ name: String(e["name"]), from: readEnv(where, e) }));
-  return {
-    name: String(container["name"]),
-    command: [...command, ...strings(container["args"])],
-    cwd: resolve(folder, String(container["workingDir"] ?? ".")),
-    env,
-    ports,
-    ...readProbe(where, container, ports, "readiness"),
-    ...readProbe(where, container, ports, "liveness"),
-    ...readProbe(where, container, ports, "startup"),
-  };
-}
-
-function readEnv(where: string, entry: Json): EnvValue {
-  const from = entry["valueFrom"];
-  if (from === undefined) return { value: String(entry["value"] ?? "") };
-  const path = record(record(from)["fieldRef"])["fieldPath"];
-  if (typeof path !== "string")
-    throw new PlatformError(
-      `${where}: env ${String(entry["name"])}: only valueFrom.fieldRef works on a local mesh; write a plain value`,
-    );
-  return { fieldPath: path };
-}
-
-function readProbe<K extends string>(
-  where: string,
-  container: Json,
-  ports: readonly PortSpec[],
-  key: K,
-): { [P in K]?: ProbeSpec } {
-  const raw = container[`${key}Probe`];
-  if (raw === undefined) return {};
-  const probe = record(raw);
-  const http = record(probe["httpGet"]);
-  const portOf = (value: unknown): number => {
-    const port = ports.find((p) => p.name === value)?.containerPort ?? Number(value);
-    if (!Number.isInteger(port))
-      throw new PlatformError(
-        `${where}: ${key}Probe: port ${JSON.stringify(value)} is not a port of the container`,
-      );
-    return port;
-  };
-  let action: ProbeAction;
-  if (probe["httpGet"] !== undefined)
-    action = {
-      kind: "http",
-      path: String(http["path"] ?? "/"),
-      port: portOf(http["port"]),
-      headers: Object.fromEntries(
-        list(http["httpHeaders"]).map((h) => [String(h["name"]), String(h["value"])]),
-      ),
-    };
-  else if (probe["tcpSocket"] !== undefined)
-    action = { kind: "tcp", port: portOf(record(probe["tcpSocket"])["port"]) };
-  else if (probe["exec"] !== undefined)
-    action = { kind: "exec", command: strings(record(probe["exec"])["command"]) };
-  else throw new PlatformError(`${where}: ${key}Probe needs httpGet, tcpSocket or exec`);
-  const number = (name: string, fallback: number): number => Number(probe[name] ?? fallback);
-  const spec: ProbeSpec = {
-    action,
-    initialDelaySeconds: number("initialDelaySeconds", 0),
-    periodSeconds: number("periodSeconds", 10),
-    timeoutSeconds: number("timeoutSeconds", 1),
-    successThreshold: number("successThreshold", 1),
-    failureThreshold: number("failureThreshold", 3),
-  };
-  return { [key]: spec } as { [P in K]?: ProbeSpec };
-}
-
-/** Kubernetes' $(NAME) expansion: unknown names stay, $$(NAME) is an escape. */
-export function expand(text: string, env: Readonly<Record<string, string>>): string {
-  return text.replace(/\$(\$|\(([^)]+)\))/g, (all, mark: string, name: string | undefined) =>
-    mark === "$" ? "$" : (env[name ?? ""] ?? all),
-  );
 }

@@ -1,5 +1,5 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { delimiter, dirname, join } from "node:path";
 import { type Platform, startPlatform } from "#local/index.ts";
 import { load } from "#policies/index.ts";
 import { childNamed } from "../harness/cpu.ts";
@@ -23,6 +23,8 @@ export async function startMesh(
   envoy: string,
 ): Promise<Mesh> {
   const stateDir = join(folder, dataPlane);
+  // The origin is TypeScript, and pods run the user's own Node: here this one is the user's.
+  process.env["PATH"] = `${dirname(process.execPath)}${delimiter}${process.env["PATH"]}`;
   const entry = join(stateDir, "policies", "origin.yaml");
   mkdirSync(join(stateDir, "policies"), { recursive: true });
   writeFileSync(

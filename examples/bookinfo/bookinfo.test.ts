@@ -33,7 +33,7 @@ beforeAll(async () => {
       env[`${other.toUpperCase()}_SERVICE_PORT`] = String(PORT);
     }
     children.push(
-      spawn(process.execPath, [join(import.meta.dirname, "services", `${name}.ts`)], {
+      spawn(process.execPath, [join(import.meta.dirname, "services", `${name}.js`)], {
         env,
         stdio: "inherit",
       }),

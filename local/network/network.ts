@@ -17,15 +17,15 @@ import { NODE_IP, PROBE_IP } from "./rules.ts";
 export interface PodNetwork {
   /** The command that runs `command` in the folder `cwd` inside of the pod. */
   enter(command: readonly string[], cwd: string): readonly string[];
-  /** As a kubelet: past the proxy, to the app itself. */
-  probe(port: number): Promise<Socket>;
+  /** As a kubelet: past the proxy, to the app itself, or to another host from where the pod's node is. */
+  probe(port: number, host?: string): Promise<Socket>;
 }
 
 /** Explicit mode: a pod is an address, everything is reached directly. */
 export function hostNetwork(address: PodAddress): PodNetwork {
   return {
     enter: (command) => command,
-    probe: (port) => dial(address.appIp, port),
+    probe: (port, host = address.appIp) => dial(host, port),
   };
 }
 
@@ -95,7 +95,8 @@ export class MeshNetwork {
     const target = String(answer.pid);
     return {
       enter: (command, cwd) => [...this.#enter(target), "sh", "-c", 'cd "$0" && exec "$@"', cwd, ...command],
-      probe: (port) => dialRelay(this.#socket, { host: address.podIp, port, source: PROBE_IP }),
+      probe: (port, host = address.podIp) =>
+        dialRelay(this.#socket, { host, port, source: host === address.podIp ? PROBE_IP : null }),
     };
   }
 

@@ -17,7 +17,7 @@ import {
 import { request } from "node:http";
 import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { delimiter, dirname, join } from "node:path";
 import { vi } from "vitest";
 import { weft } from "#cli/run.ts";
 import type { ObjectsAnswer, StatusAnswer } from "#control-plane/admin/contract.ts";
@@ -384,7 +384,13 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
   const args = ["cli/main.ts", "up", dir, "--data-plane", options.dataPlane, "--mode", options.mode];
   const up = spawn(process.execPath, [...args, "-o", "json", ...(options.args ?? [])], {
     cwd: ROOT,
-    env: { ...process.env, XDG_STATE_HOME: home, WEFT_ENVOY: "path" in envoy ? envoy.path : "" },
+    env: {
+      ...process.env,
+      // Apps of tests are TypeScript, and pods run the user's own Node: here this one is the user's.
+      PATH: `${dirname(process.execPath)}${delimiter}${process.env["PATH"]}`,
+      XDG_STATE_HOME: home,
+      WEFT_ENVOY: "path" in envoy ? envoy.path : "",
+    },
   });
   const killed = (): void => void up.kill("SIGTERM");
   process.once("exit", killed); // a test run that is stopped takes its meshes with it

@@ -3,35 +3,27 @@
  * in a moment and a tracing SDK does not. Nothing is sent where no receiver is named.
  */
 import { randomBytes } from "node:crypto";
-import http, { type IncomingMessage, type ServerResponse } from "node:http";
+import http from "node:http";
 import { basename } from "node:path";
 
-interface Span {
-  readonly traceId: string;
-  readonly spanId: string;
-  readonly parentSpanId: string;
-  readonly name: string;
-  readonly startMs: number;
-}
-
-const SERVICE = process.env["OTEL_SERVICE_NAME"] ?? basename(process.argv[1] ?? "app", ".ts");
+const SERVICE = process.env["OTEL_SERVICE_NAME"] ?? basename(process.argv[1] ?? "app", ".js");
 const SOCKET = process.env["WEFT_OTLP_SOCKET"];
 const ENDPOINT = process.env["OTEL_EXPORTER_OTLP_ENDPOINT"];
 const FLUSH_MS = 500;
 const MOST = 1000;
 
-const spans = new WeakMap<IncomingMessage, Span>();
-let finished: object[] = [];
-let timer: NodeJS.Timeout | null = null;
+const spans = new WeakMap();
+let finished = [];
+let timer = null;
 
 /** The span of a request that its sender traces; ended with the response. */
-export function traced(req: IncomingMessage, res: ServerResponse): void {
+export function traced(req, res) {
   const [, traceId, parentSpanId] =
     /^00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f][13579bdf]$/.exec(String(req.headers["traceparent"])) ?? [];
   if (traceId === undefined || parentSpanId === undefined) return;
   if (SOCKET === undefined && ENDPOINT === undefined) return;
   const path = (req.url ?? "/").split("?")[0];
-  const span: Span = {
+  const span = {
     traceId,
     spanId: randomBytes(8).toString("hex"),
     parentSpanId,
@@ -40,7 +32,7 @@ export function traced(req: IncomingMessage, res: ServerResponse): void {
   };
   spans.set(req, span);
   // An answer that is written out is done, whenever its connection is; one that is cut off has only its close.
-  const once = (): void => {
+  const once = () => {
     res.off("finish", once).off("close", once);
     end(span, req, res.statusCode);
   };
@@ -48,15 +40,15 @@ export function traced(req: IncomingMessage, res: ServerResponse): void {
 }
 
 /** The traceparent for calls made on behalf of the request; undefined where it is not traced here. */
-export function traceparentOf(req: IncomingMessage): string | undefined {
+export function traceparentOf(req) {
   const span = spans.get(req);
   return span === undefined ? undefined : `00-${span.traceId}-${span.spanId}-01`;
 }
 
-const now = (): number => performance.timeOrigin + performance.now();
-const nanos = (ms: number): string => String(BigInt(Math.round(ms * 1000)) * 1000n);
+const now = () => performance.timeOrigin + performance.now();
+const nanos = (ms) => String(BigInt(Math.round(ms * 1000)) * 1000n);
 
-function end(span: Span, req: IncomingMessage, status: number): void {
+function end(span, req, status) {
   const { startMs, ...ids } = span;
   if (finished.length >= MOST) return;
   finished.push({
@@ -73,7 +65,7 @@ function end(span: Span, req: IncomingMessage, status: number): void {
   if (timer === null) timer = setTimeout(flush, FLUSH_MS).unref();
 }
 
-function flush(): void {
+function flush() {
   timer = null;
   const body = JSON.stringify({
     resourceSpans: [

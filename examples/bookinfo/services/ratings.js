@@ -1,6 +1,6 @@
-import { json, serve } from "./common.ts";
+import { json, serve } from "./common.js";
 
-const ratings = new Map<number, Record<string, number>>();
+const ratings = new Map();
 
 serve((req, res) => {
   const id = /^\/ratings\/(\d+)$/.exec(new URL(req.url ?? "/", "http://ratings").pathname)?.[1];
@@ -10,7 +10,7 @@ serve((req, res) => {
   if (req.method !== "POST") return json(res, 200, { id: product, ratings: current });
   let text = "";
   req.setEncoding("utf8");
-  req.on("data", (part: string) => {
+  req.on("data", (part) => {
     text += part;
   });
   req.on("end", () => {

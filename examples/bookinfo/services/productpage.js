@@ -1,5 +1,4 @@
-import type { IncomingMessage, ServerResponse } from "node:http";
-import { type Answer, call, json, passOn, serve } from "./common.ts";
+import { call, json, passOn, serve } from "./common.js";
 
 const PRODUCT = {
   id: 0,
@@ -8,27 +7,17 @@ const PRODUCT = {
 };
 const TIMEOUT_MS = 3_000;
 
-interface Reviews {
-  readonly version?: string;
-  readonly podname?: string;
-  readonly reviews?: readonly {
-    reviewer: string;
-    text: string;
-    rating?: { stars?: number; color?: string; error?: string };
-  }[];
-}
-
-function userOf(req: IncomingMessage): string | undefined {
+function userOf(req) {
   const raw = /(?:^|;\s*)user=([^;]*)/.exec(req.headers.cookie ?? "")?.[1];
   // Only plain names: the value goes into a header and a page.
   return raw !== undefined && /^[\w.-]{1,64}$/.test(raw) ? raw : undefined;
 }
 
-function escape_(text: unknown): string {
+function escape_(text) {
   return String(text).replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
 }
 
-function headersFor(req: IncomingMessage): Record<string, string> {
+function headersFor(req) {
   const user = userOf(req);
   return { ...passOn(req), ...(user === undefined ? {} : { "end-user": user }) };
 }
@@ -47,14 +36,14 @@ serve(async (req, res) => {
   json(res, answer.status === 0 ? 503 : answer.status, answer.body);
 });
 
-function redirect(res: ServerResponse, cookie: string): void {
+function redirect(res, cookie) {
   res.writeHead(302, { location: "/productpage", "set-cookie": cookie, "content-length": 0 }).end();
 }
 
-function login(req: IncomingMessage, res: ServerResponse): void {
+function login(req, res) {
   let form = "";
   req.setEncoding("utf8");
-  req.on("data", (part: string) => {
+  req.on("data", (part) => {
     form += part;
     if (form.length > 10_000) req.destroy();
   });
@@ -64,7 +53,7 @@ function login(req: IncomingMessage, res: ServerResponse): void {
   });
 }
 
-async function page(req: IncomingMessage, res: ServerResponse): Promise<void> {
+async function page(req, res) {
   const headers = headersFor(req);
   const [details, reviews] = await Promise.all([
     call("details", "/details/0", headers, TIMEOUT_MS),
@@ -86,17 +75,17 @@ main{display:grid;grid-template-columns:1fr 2fr;gap:2rem}blockquote{margin:0 0 1
     .end(html);
 }
 
-function detailsHtml(answer: Answer): string {
+function detailsHtml(answer) {
   if (answer.status !== 200)
     return '<p class="error">Error fetching product details! Sorry, product details are currently unavailable.</p>';
-  const rows = Object.entries(answer.body as object).filter(([key]) => key !== "id");
+  const rows = Object.entries(answer.body).filter(([key]) => key !== "id");
   return `<dl>${rows.map(([k, v]) => `<dt>${escape_(k)}</dt><dd>${escape_(v)}</dd>`).join("")}</dl>`;
 }
 
-function reviewsHtml(answer: Answer): string {
+function reviewsHtml(answer) {
   if (answer.status !== 200)
     return '<p class="error">Error fetching product reviews! Sorry, product reviews are currently unavailable.</p>';
-  const body = answer.body as Reviews;
+  const body = answer.body;
   const quotes = (body.reviews ?? []).map(({ reviewer, text, rating }) => {
     let stars = "";
     if (rating?.stars !== undefined) {

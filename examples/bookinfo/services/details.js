@@ -1,4 +1,4 @@
-import { json, serve } from "./common.ts";
+import { json, serve } from "./common.js";
 
 serve((req, res) => {
   const id = /^\/details\/(\d+)$/.exec(new URL(req.url ?? "/", "http://details").pathname)?.[1];

@@ -1,8 +1,10 @@
 import { readFileSync, statSync } from "node:fs";
 import { relative, resolve } from "node:path";
 import { walk } from "#control-plane/sources/walk.ts";
+import { checkObjects } from "#local/index.ts";
 import { buildWorld, type Issue, type Loaded, type LoadResult, load, validate } from "#policies/index.ts";
 import { UserError } from "./errors.ts";
+import { toPlatformObject } from "./platform-objects.ts";
 
 /** A file as it is named; a folder's YAML and JSON files, recursively, sorted. */
 export function yamlFiles(path: string, cwd: string): string[] {
@@ -31,5 +33,8 @@ function reading<T>(path: string, read: () => T): T {
 export function together(objects: readonly Loaded[]): Issue[] {
   const complete = objects.some(({ key }) => key === "/Service");
   const unknowable = complete ? ["selects-nothing"] : ["selects-nothing", "unknown-host"];
-  return validate(buildWorld(objects)).filter(({ code }) => !unknowable.includes(code));
+  return [
+    ...validate(buildWorld(objects)).filter(({ code }) => !unknowable.includes(code)),
+    ...checkObjects(objects.map(toPlatformObject)),
+  ];
 }

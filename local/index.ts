@@ -1,4 +1,4 @@
-export { checkObjects, type PlatformIssue } from "./check.ts";
+export { checkObjects } from "./check.ts";
 export type { PlatformStatus } from "./contract.ts";
 export { dialPod } from "./network/network.ts";
 export { PlatformError, type PlatformObject } from "./object.ts";

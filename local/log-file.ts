@@ -11,7 +11,7 @@ import {
 import { dirname } from "node:path";
 
 /** As a kubelet's containerLogMaxSize; one older file is kept beside it. */
-export const LOG_MAX_BYTES = 10 * 1024 * 1024;
+const LOG_MAX_BYTES = 10 * 1024 * 1024;
 /** How often the size is looked at: inotify would wake us for every line that is written. */
 const LOOK_MS = 1_000;
 const PIECE = 1024 * 1024;

@@ -48,7 +48,7 @@ export async function act(action: ProbeAction, target: ProbeTarget, timeoutMs: n
   }
 }
 
-export function nameOf(action: ProbeAction): string {
+function nameOf(action: ProbeAction): string {
   switch (action.kind) {
     case "http":
       return `GET ${action.scheme === "https" ? "https://" : ""}${action.host ?? ""}${action.scheme === "https" || action.host !== undefined ? `:${action.port}` : ""}${action.path}`;

@@ -2,8 +2,9 @@ import { resolve, sep } from "node:path";
 import { appliedDir, overlay } from "#control-plane/sources/applied.ts";
 import { watchFiles } from "#control-plane/sources/file.ts";
 import type { PlatformObject } from "#local/index.ts";
-import { type Issue, type Loaded, sayIssue } from "#policies/index.ts";
+import { type Issue, sayIssue } from "#policies/index.ts";
 import { UserError } from "../errors.ts";
+import { toPlatformObject } from "../platform-objects.ts";
 import { together, yamlFiles } from "../yaml-files.ts";
 
 /** What the mesh is to run, as the files and `weft apply` say it now. */
@@ -57,10 +58,3 @@ export function watchObjects(
 }
 
 const isError = (issue: Issue): boolean => issue.level === "error";
-
-function toPlatformObject(object: Loaded): PlatformObject {
-  return {
-    ...(object.raw as unknown as PlatformObject),
-    source: { file: object.source.file, line: object.source.line },
-  };
-}

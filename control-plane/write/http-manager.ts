@@ -28,6 +28,16 @@ export type HttpManagerUse =
       readonly host: string;
     };
 
+/**
+ * Envoy answers 403 to upgrades that are not configured, also to clients that offer TLS/1.2 with every request and go on
+ * without it (envoyproxy/envoy#36305). RFC 9110 7.8 lets a server ignore them: all names but "websocket", in any case.
+ */
+const NOT_WEBSOCKET = [
+  ".{0,8}",
+  ".{10,}",
+  ...Array.from("websocket", (c, i) => `.{${i}}[^${c}${c.toUpperCase()}].{${8 - i}}`),
+].join("|");
+
 /** The HTTP connection manager as istiod fills it. */
 export function httpManager(context: WriteContext, ir: WorkloadIr, use: HttpManagerUse): Json {
   const inbound = use.direction === "inbound";
@@ -35,9 +45,10 @@ export function httpManager(context: WriteContext, ir: WorkloadIr, use: HttpMana
     stat_prefix: use.stat,
     codec_type: "AUTO",
     ...(inbound ? inboundPart(use.cluster, use.host, use.servicePort) : { rds: rds(use.table) }),
-    ...(use.direction === "outbound" && use.absolute
-      ? { http_protocol_options: { allow_absolute_url: true } }
-      : {}),
+    http_protocol_options: {
+      ...(use.direction === "outbound" && use.absolute ? { allow_absolute_url: true } : {}),
+      ignore_http_11_upgrade: [{ safe_regex: { regex: NOT_WEBSOCKET } }],
+    },
     ...(use.direction === "gateway"
       ? {
           use_remote_address: true,

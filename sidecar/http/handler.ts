@@ -33,6 +33,7 @@ import type { ConnectContext, Pools } from "./pools.ts";
 import { remoteAddress } from "./remote-address.ts";
 import { type RequestObserver, RequestState } from "./request-state.ts";
 import { type RetryBudget, retriesFailure, retriesResponse } from "./retry.ts";
+import { SeenHead } from "./seen-head.ts";
 
 /** Shared by all connections of the process. */
 export interface HandlerContext extends ConnectContext {
@@ -53,6 +54,7 @@ export class HttpHandler implements ExchangeHandler {
   readonly #lookup: FormatLookup;
   /** One exchange at a time: what is added to its request is written down here. */
   readonly #edits = new HeadEdits();
+  readonly #seen = new SeenHead(this.#edits);
   #exchange: Exchange | null = null;
   /** The snapshot last seen, and the chain of this connection in it. */
   #snapshot: Snapshot | null = null;
@@ -62,7 +64,7 @@ export class HttpHandler implements ExchangeHandler {
     this.#accepted = accepted;
     this.#context = context;
     this.#claims = new ClientClaims(accepted);
-    this.#rbac = new Asked(accepted.facts);
+    this.#rbac = new Asked(accepted.facts, this.#seen);
     this.#lookup = (command, argument) => this.#lookUp(command, argument); // cold: once per connection
   }
 
@@ -110,7 +112,8 @@ export class HttpHandler implements ExchangeHandler {
     this.#edits.clear();
     exchange.requestEdits = this.#edits;
     this.#claims.sanitize(request, this.#edits, config, this.#context.identity());
-    const hit = config.routes.find(request);
+    this.#seen.wire = request;
+    const hit = config.routes.find(this.#seen);
     if (hit !== null) {
       state.route = hit.route;
       state.virtualHost = hit.virtualHost;
@@ -127,12 +130,12 @@ export class HttpHandler implements ExchangeHandler {
     if ((chain.tls !== null) !== stream instanceof TLSSocket) return null;
     if (chain.tls?.requireClientCertificate === true && facts.peerIdentities.length === 0) return null;
     for (const filter of chain.networkFilters)
-      if (filter.kind === "rbac" && !this.#allows(filter.rbac, null, null)) return null;
+      if (filter.kind === "rbac" && !this.#allows(filter.rbac, null)) return null;
     return chain;
   }
 
-  #allows(rbac: Rbac, head: RequestHead | null, config: HttpConfig | null): boolean {
-    this.#rbac.head = head;
+  /** @param config null: asked of the connection, not of a request */
+  #allows(rbac: Rbac, config: HttpConfig | null): boolean {
     this.#rbac.config = config;
     return evaluateRbac(rbac, this.#rbac).allowed;
   }
@@ -142,14 +145,14 @@ export class HttpHandler implements ExchangeHandler {
     for (let i = from; i < config.filters.length; i++) {
       const filter = config.filters[i]!;
       if (filter.kind === "rbac") {
-        if (this.#allows(route?.rbac ?? filter.rbac, exchange.request, config)) continue;
+        if (this.#allows(route?.rbac ?? filter.rbac, config)) continue;
         exchange.respond(403, "rbac_access_denied", "RBAC: access denied");
         return;
       }
       if (filter.kind === "alpn")
         state.alpn = exchange.request.minor === 0 ? filter.overrides.HTTP10 : filter.overrides.HTTP11;
       if (filter.kind !== "fault") continue;
-      const fault = evaluateFault(route?.fault ?? filter.fault, exchange.request);
+      const fault = evaluateFault(route?.fault ?? filter.fault, this.#seen);
       if (fault.delayMs > 0) {
         state.delay = setTimeout(afterDelay, fault.delayMs, this, exchange, state, fault, i + 1);
         return;
@@ -194,7 +197,7 @@ export class HttpHandler implements ExchangeHandler {
   #forward(exchange: Exchange, state: RequestState, action: RouteAction): void {
     const { request } = exchange;
     const { config } = state;
-    const named = action.clusterHeader === null ? null : request.get(action.clusterHeader);
+    const named = action.clusterHeader === null ? null : this.#seen.get(action.clusterHeader);
     state.picked = named === null ? pickCluster(action, Math.random()) : null;
     const cluster = state.snapshot.clusters.get(named ?? state.picked?.name ?? "");
     if (cluster === undefined) {
@@ -214,13 +217,9 @@ export class HttpHandler implements ExchangeHandler {
     if (action.idleTimeoutMs !== null) exchange.streamIdleMs = action.idleTimeoutMs;
     if (action.maxStreamDurationMs !== null) exchange.maxDurationMs = action.maxStreamDurationMs;
     if (request.upgrade !== "") {
+      // Any other is ignored, as RFC 9110 7.8 allows: clients offer TLS/1.2 with every request.
       const allowed = action.upgrades.length > 0 ? action.upgrades : config.upgrades;
-      if (!allowed.includes(request.upgrade.toLowerCase())) {
-        // What the client sent ahead is not HTTP: nothing more of this connection is read.
-        exchange.respond(403, "upgrade_failed", "", true);
-        return;
-      }
-      exchange.upgrade = request.upgrade;
+      if (allowed.includes(request.upgrade.toLowerCase())) exchange.upgrade = request.upgrade;
     }
     const pool = this.#pick(state);
     if (pool === null) {
@@ -290,24 +289,30 @@ export class HttpHandler implements ExchangeHandler {
 
   #lookUp(command: string, argument: string): string | null {
     const { request, context } = this.#exchange!;
-    return lookUp(command, argument, request, (context as RequestState).config, this.#accepted.facts);
+    const { config } = context as RequestState;
+    return lookUp(command, argument, request, this.#seen, config, this.#accepted.facts);
   }
 }
 
 /** What policies ask about; who the client is only where one asks. */
 class Asked implements RbacInput {
   readonly connection: ConnectionFacts;
-  head: HeadView | null = null;
+  readonly #seen: SeenHead;
+  /** Null where the connection is asked about. */
   config: HttpConfig | null = null;
 
-  constructor(connection: ConnectionFacts) {
+  constructor(connection: ConnectionFacts, seen: SeenHead) {
     this.connection = connection;
+    this.#seen = seen;
+  }
+
+  get head(): HeadView | null {
+    return this.config === null ? null : this.#seen;
   }
 
   get remoteAddress(): string {
     const { sourceAddress } = this.connection;
-    if (this.head === null || this.config === null) return sourceAddress;
-    return remoteAddress(this.head, this.config, sourceAddress);
+    return this.config === null ? sourceAddress : remoteAddress(this.#seen.wire!, this.config, sourceAddress);
   }
 }
 

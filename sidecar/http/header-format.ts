@@ -1,22 +1,27 @@
 import { hostname } from "node:os";
+import type { RequestHead } from "../http1/request-head.ts";
 import type { ConnectionFacts, HeadView, HttpConfig } from "../snapshot.ts";
 import { remoteAddress } from "./remote-address.ts";
 
-/** %COMMAND(argument)% in a header that the configuration adds; route/format.ts has the list. Null: nothing is known. */
+/**
+ * %COMMAND(argument)% in a header that the configuration adds; route/format.ts has the list. Null: nothing is known.
+ * @param seen the same head as `wire`, with what the proxy has added
+ */
 export function lookUp(
   command: string,
   argument: string,
-  head: HeadView & { readonly minor: number },
+  wire: RequestHead,
+  seen: HeadView,
   config: HttpConfig,
   facts: ConnectionFacts,
 ): string | null {
   switch (command) {
     case "REQ":
-      return either(argument.toLowerCase(), head);
+      return either(argument.toLowerCase(), seen);
     case "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT":
-      return remoteAddress(head, config, facts.sourceAddress);
+      return remoteAddress(wire, config, facts.sourceAddress);
     case "DOWNSTREAM_REMOTE_ADDRESS": {
-      const client = remoteAddress(head, config, facts.sourceAddress);
+      const client = remoteAddress(wire, config, facts.sourceAddress);
       return `${client}:${client === facts.sourceAddress ? facts.sourcePort : 0}`;
     }
     case "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT":
@@ -30,7 +35,7 @@ export function lookUp(
     case "REQUESTED_SERVER_NAME":
       return facts.serverName;
     case "PROTOCOL":
-      return `HTTP/1.${head.minor}`;
+      return `HTTP/1.${wire.minor}`;
     case "HOSTNAME":
       return hostname();
     default:

@@ -22,7 +22,6 @@ export const Field = {
   Expect: 6,
   Te: 7,
   HopByHop: 8,
-  Nominated: 9,
 } as const;
 export type Field = (typeof Field)[keyof typeof Field];
 
@@ -142,10 +141,6 @@ export class HeaderBlock {
     return this.offsets[index * STRIDE + 4] as Field;
   }
 
-  setKind(index: number, kind: Field): void {
-    this.offsets[index * STRIDE + 4] = kind;
-  }
-
   nameIs(index: number, lowerName: string): boolean {
     const start = this.offsets[index * STRIDE]!;
     if (this.offsets[index * STRIDE + 1]! - start !== lowerName.length) return false;
@@ -156,6 +151,12 @@ export class HeaderBlock {
     const start = this.offsets[index * STRIDE]!;
     if (this.offsets[index * STRIDE + 1]! - start < lowerPrefix.length) return false;
     return equals(this.bytes, start, lowerPrefix);
+  }
+
+  /** Erases every field of a name that Connection nominates (RFC 9110 7.6.1): nobody decides by what is not forwarded. */
+  protected eraseNominated(lowerName: string): void {
+    for (let i = 0; i < this.count; i++)
+      if (this.kind(i) === Field.Other && this.nameIs(i, lowerName)) this.erase(i);
   }
 
   /** As if it had never come: it is not forwarded, and nobody finds it by name. */

@@ -193,12 +193,14 @@ export class RequestHead extends HeaderBlock implements HeadView {
     let codings = 0;
     let connection: string | null = null;
     let upgrade = "";
+    let hops = 0;
     for (let i = 0; i < this.count; i++) {
       switch (this.kind(i)) {
         case Field.Host: {
           const host = this.value(i);
           if (++hosts > 1 || !isAuthority(host)) return Verdict.BadHost;
-          if (!this.#absolute) this.authority = host;
+          if (this.#absolute) this.erase(i);
+          else this.authority = host;
           break;
         }
         case Field.ContentLength: {
@@ -216,17 +218,24 @@ export class RequestHead extends HeaderBlock implements HeadView {
         }
         case Field.Connection:
           connection = connection === null ? this.value(i) : `${connection},${this.value(i)}`;
+          hops++;
           break;
         case Field.Upgrade:
           upgrade = upgrade === "" ? this.value(i) : `${upgrade},${this.value(i)}`;
+          hops++;
           break;
         case Field.Expect:
           if (this.value(i).toLowerCase() !== "100-continue" || this.expectsContinue)
             return Verdict.BadExpect;
           this.expectsContinue = this.minor === 1;
+          hops++;
           break;
         case Field.Te:
           if (hasToken(this.value(i), "trailers")) this.trailersAccepted = true;
+          hops++;
+          break;
+        case Field.HopByHop:
+          hops++;
           break;
       }
     }
@@ -237,7 +246,19 @@ export class RequestHead extends HeaderBlock implements HeadView {
     if (hosts === 0 && this.minor === 1) return Verdict.BadHost;
     if (this.method === "CONNECT" && (this.hasLength || codings > 0)) return Verdict.BadFraming;
     this.keepAlive = this.minor === 1;
-    return connection === null ? Verdict.Ok : this.#connection(connection, upgrade);
+    const verdict = connection === null ? Verdict.Ok : this.#connection(connection, upgrade);
+    if (hops > 0) this.#eraseHops();
+    return verdict;
+  }
+
+  /** What ends at this hop, nobody behind it sees: no route, no policy. Of an upgrade its two fields stay. */
+  #eraseHops(): void {
+    for (let i = 0; i < this.count; i++) {
+      const kind = this.kind(i);
+      if (kind === Field.HopByHop || kind === Field.Expect) this.erase(i);
+      else if (kind === Field.Te && !equalsIgnoreCase(this.value(i), "trailers")) this.erase(i);
+      else if ((kind === Field.Connection || kind === Field.Upgrade) && this.upgrade === "") this.erase(i);
+    }
   }
 
   #connection(connection: string, upgrade: string): Verdict {
@@ -272,9 +293,7 @@ export class RequestHead extends HeaderBlock implements HeadView {
       } else {
         if (PROTECTED.includes(name) || name.charCodeAt(0) === 58) return Verdict.BadConnectionHeader;
         if (NOT_HOP.includes(name)) continue;
-        for (let i = 0; i < this.count; i++) {
-          if (this.kind(i) === Field.Other && this.nameIs(i, name)) this.setKind(i, Field.Nominated);
-        }
+        this.eraseNominated(name);
       }
     }
     return Verdict.Ok;

@@ -93,6 +93,9 @@ export class ResponseHead extends HeaderBlock {
         case Field.Upgrade:
           this.upgrade = this.value(i);
           break;
+        case Field.HopByHop:
+          this.erase(i);
+          break;
       }
     }
     if (chunked && this.announced !== -1) return false;
@@ -119,9 +122,7 @@ export class ResponseHead extends HeaderBlock {
       from = comma + 1;
       if (name === "close") this.keepAlive = false;
       if (name === "" || name === "close" || name === "keep-alive") continue;
-      for (let i = 0; i < this.count; i++) {
-        if (this.kind(i) === Field.Other && this.nameIs(i, name)) this.setKind(i, Field.Nominated);
-      }
+      this.eraseNominated(name);
     }
     return true;
   }

@@ -29,6 +29,10 @@ export class HeadEdits {
     this.added.push(name, value);
   }
 
+  touches(name: string): boolean {
+    return this.adds(name) || this.removed.includes(name);
+  }
+
   adds(name: string): boolean {
     for (let i = 0; i < this.added.length; i += 2) if (this.added[i] === name) return true;
     return false;

@@ -319,13 +319,23 @@ test.each(REFUSED)(
   },
 );
 
-test("118: an upgrade that no route allows is refused here, and so is what was sent ahead", async () => {
-  const foo = get("/ws", "Connection: upgrade\r\nUpgrade: foo\r\n");
-  const { answers, end } = await talk(plane.port, [Buffer.concat([foo, get("/admin")])]);
-  expect(answers.map((a) => a.status)).toEqual([403]);
-  expect(end).toBe("fin");
-  expect(backend.bytes).toBe("");
-});
+test.each(["GET", "POST", "HEAD"])(
+  "118: %s with an upgrade that no route allows is served without it",
+  async (method) => {
+    for (const token of ["TLS/1.2", "TLS/1.3, HTTP/1.1", "foo", "h2c"]) {
+      backend.reset();
+      const offer = `Connection: Upgrade\r\nUpgrade: ${token}\r\n`;
+      const { answers } = await talk(
+        plane.port,
+        [b(`${method} /first HTTP/1.1\r\nHost: a\r\n${offer}Content-Length: 0\r\n\r\n`), GET_LAST],
+        { methods: [method] },
+      );
+      expect(answers.map((a) => a.status)).toEqual([200, 200]);
+      expect(backend.requests.map(({ target }) => target)).toEqual(["/first", "/last"]);
+      expect(backend.bytes).not.toMatch(/upgrade/i);
+    }
+  },
+);
 
 test("113: what belongs to the hop is removed on the way back too", async () => {
   answer(

@@ -116,10 +116,40 @@ onEachDataPlane("protocols", { from, replace, modes: ["explicit", "transparent"]
       }
     });
 
-    test("another upgrade is refused", async () => {
-      const wire = open().send(UPGRADE.replace("websocket", "spdy/3.1"));
-      expect(await wire.take(HEAD)).toMatch(/^HTTP\/1\.1 403 /);
+    // Apache HttpClient offers TLS/1.2 with every request.
+    test.each(["TLS/1.2", "spdy/3.1", "HTTP/2.0"])(
+      "an upgrade to %s is not taken, for no method",
+      async (token) => {
+        for (const method of ["GET", "POST", "DELETE"]) {
+          const wire = open();
+          for (let i = 0; i < 2; i++) {
+            wire.send(
+              `${method} /plain HTTP/1.1\r\nHost: echo:8080\r\nConnection: Upgrade\r\nUpgrade: ${token}\r\nContent-Length: 0\r\n\r\n`,
+            );
+            const answer = await wire.take(ANSWER);
+            expect(answer).toMatch(/^HTTP\/1\.1 200 /);
+            expect(answer).not.toContain('"upgrade"');
+          }
+          wire.socket.destroy();
+        }
+      },
+    );
+
+    test("a header that Connection names counts for no route and reaches nobody", async () => {
+      await mesh().apply(
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: hop}\nspec:\n" +
+          "  hosts: [echo]\n  http:\n  - match: [{headers: {x-scope: {exact: readonly}}}]\n    directResponse: {status: 418}\n" +
+          "  - route: [{destination: {host: echo}}]\n",
+      );
+      const wire = open();
+      wire.send("GET / HTTP/1.1\r\nHost: echo:8080\r\nX-Scope: readonly\r\n\r\n");
+      expect(await wire.take(HEAD)).toMatch(/^HTTP\/1\.1 418 /);
+      wire.send("GET / HTTP/1.1\r\nHost: echo:8080\r\nX-Scope: readonly\r\nConnection: x-scope\r\n\r\n");
+      const answer = await wire.take(ANSWER);
+      expect(answer).toMatch(/^HTTP\/1\.1 200 /);
+      expect(answer).not.toContain("x-scope");
       wire.socket.destroy();
+      await mesh().delete("VirtualService", "hop");
     });
   });
 

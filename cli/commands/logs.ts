@@ -1,7 +1,8 @@
-import { closeSync, existsSync, openSync, readSync, statSync, watch } from "node:fs";
-import { basename, dirname, join } from "node:path";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import type { Command } from "../command.ts";
 import { EXIT, UserError } from "../errors.ts";
+import { LogReader } from "../log-file.ts";
 import { platformPods, podLogs } from "../pods.ts";
 
 const MESH_LOGS: Readonly<Record<string, string>> = {
@@ -12,7 +13,13 @@ const MESH_LOGS: Readonly<Record<string, string>> = {
 export const logs: Command = {
   name: "logs",
   summary: "What a pod's application or proxy wrote, or the control plane",
-  args: [{ name: "<pod>", help: "a pod, a workload, or control-plane, supervisor", values: "pod" }],
+  args: [
+    {
+      name: "<pod>",
+      help: "a pod, a workload (deploy/NAME, too), or control-plane, supervisor",
+      values: "pod",
+    },
+  ],
   options: [
     { flags: "-c, --container <name>", help: "istio-proxy for the proxy (default: the application)" },
     { flags: "-f, --follow", help: "go on until Ctrl-C" },
@@ -21,20 +28,32 @@ export const logs: Command = {
   examples: [
     "weft logs productpage-v1-0",
     "weft logs reviews-v1 -c istio-proxy --tail 20 -f",
+    "weft logs deploy/reviews-v1 --tail 5",
     "weft logs control-plane",
   ],
   async run({ args, options, out, stateDir }) {
-    const file = find(stateDir, String(args[0]), options["container"]);
+    const file = find(stateDir, String(args[0]).replace(/^[a-z.]+\//i, ""), options["container"]);
     const lines = options["tail"] === undefined ? null : Number(options["tail"]);
     if (lines !== null && !(Number.isInteger(lines) && lines >= 0))
       throw new UserError(`--tail: ${JSON.stringify(options["tail"])} is no number of lines`, EXIT.usage);
-    const text = readFrom(file, 0).toString("utf8");
-    const shown = lines === null ? text : lastLines(text, lines);
-    if (shown !== "") out.line(shown.replace(/\n$/, ""));
-    if (options["follow"] === true) await follow(file, (more) => out.line(more.replace(/\n$/, "")));
+    const reader = new LogReader(file, lines, (text) => out.line(text.replace(/\n$/, "")));
+    try {
+      reader.read(options["follow"] !== true);
+      if (options["follow"] === true) await untilSignal((signal) => reader.follow(signal));
+    } finally {
+      reader.close();
+    }
     return EXIT.ok;
   },
 };
+
+async function untilSignal(run: (stop: AbortSignal) => Promise<void>): Promise<void> {
+  const controller = new AbortController();
+  const stop = (): void => controller.abort();
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, stop);
+  await run(controller.signal);
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.off(signal, stop);
+}
 
 function find(stateDir: string, name: string, container: unknown): string {
   const own = MESH_LOGS[name];
@@ -55,44 +74,4 @@ function find(stateDir: string, name: string, container: unknown): string {
   if (file === undefined)
     throw new UserError(`${name} has no container "${String(container)}": ${[...files.keys()].join(", ")}`);
   return file;
-}
-
-function lastLines(text: string, count: number): string {
-  if (count === 0) return "";
-  return text.replace(/\n$/, "").split("\n").slice(-count).join("\n");
-}
-
-function readFrom(file: string, offset: number): Buffer {
-  const handle = openSync(file, "r");
-  try {
-    const bytes = Buffer.alloc(Math.max(0, statSync(file).size - offset));
-    return bytes.subarray(0, readSync(handle, bytes, 0, bytes.length, offset));
-  } finally {
-    closeSync(handle);
-  }
-}
-
-/** Until SIGINT or SIGTERM. Whole lines only; a file that got shorter is read anew. */
-function follow(file: string, write: (text: string) => void): Promise<void> {
-  let offset = statSync(file).size;
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const look = (): void => {
-    const size = statSync(file, { throwIfNoEntry: false })?.size ?? 0;
-    if (size < offset) offset = 0;
-    const bytes = size > offset ? readFrom(file, offset) : Buffer.alloc(0);
-    const end = bytes.lastIndexOf(10) + 1;
-    if (end === 0) return;
-    offset += end;
-    write(bytes.subarray(0, end).toString("utf8"));
-  };
-  // The folder: a log that is begun anew is another file.
-  const watcher = watch(dirname(file), (_event, name) => {
-    if (name === null || name === basename(file)) look();
-  });
-  const stop = (): void => {
-    watcher.close();
-    resolve();
-  };
-  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, stop);
-  return promise;
 }

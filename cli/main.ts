@@ -8,6 +8,7 @@ const { weft } = await import("./run.ts"); // after the cache is there
 
 // The reader went away (`weft get pods | head -1`): end as SIGPIPE ends other programs; a mesh in the foreground stops cleanly.
 process.stdout.on("error", () => process.kill(process.pid, "SIGTERM"));
+process.stderr.on("error", () => process.kill(process.pid, "SIGTERM"));
 
 process.exitCode = await weft(process.argv.slice(2), {
   stdout: process.stdout,

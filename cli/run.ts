@@ -3,7 +3,7 @@ import type { Command, Input } from "./command.ts";
 import { commands, GROUPS } from "./commands/index.ts";
 import { VERSION } from "./commands/version.ts";
 import { complete } from "./completion.ts";
-import { EXIT, UserError } from "./errors.ts";
+import { EXIT, systemError, UserError } from "./errors.ts";
 import { createOutput, type Format } from "./output.ts";
 import { stateDir } from "./state-dir.ts";
 import { harmless } from "./text.ts";
@@ -56,6 +56,11 @@ export async function weft(argv: readonly string[], terminal: Terminal): Promise
     if (error instanceof UserError) {
       terminal.writeErr(`error: ${harmless(error.message)}\n`);
       return error.exitCode;
+    }
+    const system = systemError(error);
+    if (system !== null && !terminal.env["WEFT_DEBUG"]) {
+      terminal.writeErr(`error: ${harmless(system)}\n`);
+      return EXIT.failure;
     }
     const detail =
       error instanceof Error ? (terminal.env["WEFT_DEBUG"] ? error.stack : error.message) : String(error);

@@ -3,4 +3,4 @@ export type { PlatformStatus } from "./contract.ts";
 export { dialPod } from "./network/network.ts";
 export { PlatformError, type PlatformObject } from "./object.ts";
 export { type Platform, type PlatformOptions, startPlatform } from "./platform.ts";
-export { stopRunning } from "./supervisor.ts";
+export { isRunning, stopRunning } from "./supervisor.ts";

@@ -38,6 +38,11 @@ function runningSupervisor(stateDir: string): number | undefined {
   }
 }
 
+/** Whether a mesh runs with this state directory. */
+export function isRunning(stateDir: string): boolean {
+  return runningSupervisor(stateDir) !== undefined;
+}
+
 /** Refuses when the mesh runs; otherwise cleans what a killed supervisor left. */
 export async function takeOver(stateDir: string): Promise<void> {
   const running = runningSupervisor(stateDir);

@@ -2,6 +2,7 @@ import type { Command } from "../command.ts";
 import { completion } from "./completion.ts";
 import { config } from "./config.ts";
 import { describe } from "./describe.ts";
+import { down } from "./down.ts";
 import { exec } from "./exec.ts";
 import { explain } from "./explain.ts";
 import { get } from "./get.ts";
@@ -11,7 +12,7 @@ import { portForward } from "./port-forward.ts";
 import { restart, rollout, scale } from "./rollout.ts";
 import { status } from "./status.ts";
 import { trace } from "./trace.ts";
-import { down, up } from "./up.ts";
+import { up } from "./up.ts";
 import { validate } from "./validate.ts";
 import { version } from "./version.ts";
 

@@ -1,8 +1,7 @@
-import { rmSync } from "node:fs";
-import { join } from "node:path";
-import { type Platform, PlatformError, startPlatform, stopRunning } from "#local/index.ts";
+import { type Platform, PlatformError, startPlatform } from "#local/index.ts";
 import type { Command, Input } from "../command.ts";
 import { EXIT, UserError } from "../errors.ts";
+import { forget } from "../kept-state.ts";
 import { makeStateDir } from "../state-dir.ts";
 import { startDetached } from "../up/detach.ts";
 import { watchObjects } from "../up/objects.ts";
@@ -97,11 +96,6 @@ async function attached(
   return EXIT.ok;
 }
 
-/** What files said while this mesh ran is nothing to the next one. */
-function forget(stateDir: string): void {
-  rmSync(join(stateDir, "last-good"), { recursive: true, force: true });
-}
-
 const LAST_GOOD = "(the last good version goes on)";
 /** One restart may be bad luck; at the second the process has a reason to say. */
 const CRASHES = 2;
@@ -156,17 +150,3 @@ function withoutOutput(args: readonly string[]): string[] {
     (word, i) => !/^(-o.*|--output(=.*)?)$/.test(word) && !/^(-o|--output)$/.test(args[i - 1] ?? ""),
   );
 }
-
-export const down: Command = {
-  name: "down",
-  summary: "Stop the mesh that `weft up` runs elsewhere on this machine",
-  args: [],
-  options: [],
-  examples: ["weft down", "weft down --mesh shop"],
-  async run({ out, stateDir }) {
-    const wasRunning = await stopRunning(stateDir);
-    forget(stateDir);
-    out.result({ stopped: wasRunning }, () => [[wasRunning ? "stopped" : "no mesh was running"]]);
-    return EXIT.ok;
-  },
-};

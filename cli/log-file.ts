@@ -7,7 +7,7 @@ const CHUNK = 64 * 1024;
 const NEWLINE = 10;
 
 /** Where the last `count` lines begin, in bytes; a last line without an end counts. */
-export function startOfLast(fd: number, count: number): number {
+function startOfLast(fd: number, count: number): number {
   const { size } = fstatSync(fd);
   if (count === 0) return size;
   const bytes = Buffer.alloc(CHUNK);

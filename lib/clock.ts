@@ -11,6 +11,11 @@ export interface Clock {
 // Node fires timers above 2^31-1 ms at once; a longer wait goes in steps.
 const LONGEST_TIMER_MS = 0x7fffffff;
 
+/** For setTimeout: what is longer than 24 days ends after 24 days, not at once. `systemClock.after` waits to the end. */
+export function timerMs(ms: number): number {
+  return Math.min(ms, LONGEST_TIMER_MS);
+}
+
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),

@@ -102,7 +102,7 @@ spec: {selector: {matchLabels: {app: reviews}}}
 
 test("errors name file, line, object and field", () => {
   const { objects, issues } = load(
-    "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}\nspec:\n  hosts: [a]\n  http: [{mirrors: [], redirect: {}}]\n  htpp: []\n",
+    "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}\nspec:\n  hosts: [a]\n  http: [{mirrors: [], redirect: {uri: /x}}]\n  htpp: []\n",
     "x.yaml",
   );
   expect(objects).toEqual([]);

@@ -1,3 +1,4 @@
+import { isIP } from "node:net";
 import { RE2JS } from "re2js";
 import { nearest } from "#lib/nearest.ts";
 
@@ -157,6 +158,10 @@ function durationFrom(minMs: number): Schema<number> {
 export const duration = durationFrom(0);
 /** Where Envoy takes no 0. */
 export const positiveDuration = durationFrom(1);
+/** The value that stands in `all` twice, or undefined. */
+export function repeated<T>(all: readonly T[]): T | undefined {
+  return all.find((x, i) => all.indexOf(x) !== i);
+}
 
 export function oneOf<const T extends string>(...names: T[]): Schema<T> {
   return shaped(
@@ -221,13 +226,21 @@ export function refine<T>(
     return value;
   }, schema.shape);
 }
+/** 0 says nothing, as in protobuf, where it is what a number without a value has. */
+export function unlessZero(schema: Schema<number>): Schema<number> {
+  return shaped((v, path, report) => (v === 0 ? undefined : schema(v, path, report)), schema.shape);
+}
 /** "" says nothing, as in protobuf, where it is what a field without a value has. */
 export function unlessEmpty<T>(schema: Schema<T>): Schema<T> {
   return shaped((v, path, report) => (v === "" ? undefined : schema(v, path, report)), schema.shape);
 }
+/** RFC 1123: the name of a namespace, a subset. */
+export function isLabel(text: string): boolean {
+  return /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(text);
+}
 /** A DNS name of RFC 1123 labels, an IP address, or a pattern ("*" or "*.suffix"). */
 export function isHost(text: string): boolean {
-  if (text === "*" || /^[0-9a-f:.]*:[0-9a-f:.]*$/i.test(text)) return true;
+  if (text === "*" || (isIP(text) === 6 && !text.includes("%"))) return true;
   const name = text.startsWith("*.") ? text.slice(2) : text;
   return name.length <= 253 && name.split(".").every((l) => /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/i.test(l));
 }
@@ -282,17 +295,24 @@ export function object<const F extends Fields>(
 
 /** What istiod lets Envoy take (re2.max_program_size.error_level). */
 const MOST_REGEX_STEPS = 32_768;
+/** Istio's limit; to compile a megabyte takes seconds. */
+const LONGEST_REGEX = 1024;
 
 /** Envoy matches with RE2, which has no look-around and no back-references; one bad pattern refuses a whole table. */
-export const regex = check(str, (text) => {
+export function regexFault(pattern: string): string | null {
+  if (pattern === "") return "must not be empty: say `{}` for any value";
+  if (pattern === "*") return 'is not a regular expression: "*" repeats nothing; say `{}` for any value';
+  if (pattern.length > LONGEST_REGEX)
+    return `is too large a regular expression: it has ${pattern.length} characters, ${LONGEST_REGEX} are allowed`;
   try {
-    const steps = RE2JS.compile(text).programSize();
+    const steps = RE2JS.compile(pattern).programSize();
     if (steps <= MOST_REGEX_STEPS) return null;
     return `is too large a regular expression: it compiles to ${steps} steps, ${MOST_REGEX_STEPS} are allowed; use smaller repetitions`;
   } catch (error) {
     return `is not a regular expression of RE2: ${(error as Error).message}`;
   }
-});
+}
+export const regex = check(text("regex"), regexFault);
 
 /** What an Envoy redirect can answer. */
 export const redirectStatus: Schema<number> = check(int(), (v) =>

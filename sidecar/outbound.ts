@@ -1,5 +1,6 @@
 import { connect, type OnReadOpts } from "node:net";
 import type { Duplex } from "node:stream";
+import { timerMs } from "#lib/clock.ts";
 import { chooseTransport } from "./cluster/balancer.ts";
 import { trustDomainsOf } from "./inbound.ts";
 import type { Cluster, Host } from "./snapshot.ts";
@@ -77,7 +78,7 @@ export function connectUpstream(
     socket.destroy();
     failed(message);
   };
-  const timer = setTimeout(() => fail("no connection in time"), cluster.connectTimeoutMs);
+  const timer = setTimeout(() => fail("no connection in time"), timerMs(cluster.connectTimeoutMs));
   socket.on("error", (error) => fail(error.message));
   socket.once("connect", () => {
     if (settled) return;

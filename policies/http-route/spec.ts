@@ -1,4 +1,13 @@
 import {
+  comparedValue,
+  headerName,
+  pathMatch as pathMatchValue,
+  requestModifier,
+  responseModifier,
+  target,
+  targetFault,
+} from "../http-values.ts";
+import {
   check,
   duration,
   type Infer,
@@ -10,24 +19,24 @@ import {
   oneOf,
   port,
   redirectStatus,
+  refine,
   regex,
   required,
   type Schema,
   str,
+  text,
 } from "../schema.ts";
 
-const nameValue = list(object({ name: required(str), value: required(str) }));
-const headerFilter = object({ set: nameValue, add: nameValue, remove: list(str) });
-const host = check(str, (text) => (isHost(text) ? null : NOT_A_HOST));
-const preciseHost = check(host, (text) =>
-  text.includes("*") ? "must name one host, without a wildcard" : null,
+const host = check(text("host"), (name) => (isHost(name) ? null : NOT_A_HOST));
+const preciseHost = check(host, (name) =>
+  name.includes("*") ? "must name one host, without a wildcard" : null,
 );
 const MODIFIER = { ReplaceFullPath: "replaceFullPath", ReplacePrefixMatch: "replacePrefixMatch" } as const;
 const pathModifier = check(
   object({
     type: required(oneOf("ReplaceFullPath", "ReplacePrefixMatch")),
-    replaceFullPath: str,
-    replacePrefixMatch: str,
+    replaceFullPath: target,
+    replacePrefixMatch: check(text("path"), (value) => (value === "" ? null : targetFault(value))),
   }),
   (m) => {
     for (const [type, field] of Object.entries(MODIFIER))
@@ -45,8 +54,8 @@ const OBJECT = {
 const filterFields = object(
   {
     type: required(oneOf("RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect", "URLRewrite")),
-    requestHeaderModifier: headerFilter,
-    responseHeaderModifier: headerFilter,
+    requestHeaderModifier: requestModifier,
+    responseHeaderModifier: responseModifier,
     requestRedirect: object({
       scheme: oneOf("http", "https"),
       hostname: preciseHost,
@@ -72,20 +81,23 @@ const backendFilter = check(filter, (f) =>
 );
 
 /** Reports a pattern that is no RE2 under the field `value`. */
-const checkedRegex =
-  <T extends { type?: string | undefined; value?: string | undefined }>(schema: Schema<T>): Schema<T> =>
-  (value, path, report) => {
-    const match = schema(value, path, report);
-    if (match?.type === "RegularExpression" && match.value !== undefined)
+const checkedRegex = <T extends { type?: string | undefined; value?: string | undefined }>(
+  schema: Schema<T>,
+): Schema<T> =>
+  refine(schema, (match, path, report) => {
+    if (match.type === "RegularExpression" && match.value !== undefined)
       regex(match.value, [...path, "value"], report);
-    return match;
-  };
+  });
 const valueMatch = checkedRegex(
-  object({ type: oneOf("Exact", "RegularExpression"), name: required(str), value: required(str) }),
+  object({
+    type: oneOf("Exact", "RegularExpression"),
+    name: required(headerName),
+    value: required(comparedValue),
+  }),
 );
 /** HTTPPathMatch: paths are compared as they come after normalisation, where none of these is left. */
 const pathMatch = check(
-  checkedRegex(object({ type: oneOf("Exact", "PathPrefix", "RegularExpression"), value: str })),
+  checkedRegex(object({ type: oneOf("Exact", "PathPrefix", "RegularExpression"), value: pathMatchValue })),
   ({ type, value }) => {
     if (type === "RegularExpression" || value === undefined) return null;
     if (!value.startsWith("/")) return `value must begin with "/", not ${JSON.stringify(value)}`;

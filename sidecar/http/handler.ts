@@ -1,6 +1,8 @@
 // hot path
 /** HTTP of one downstream connection: filters, route, host and retries around the codec of http1/. */
+
 import { TLSSocket } from "node:tls";
+import { timerMs } from "#lib/clock.ts";
 import { pickHost } from "../cluster/balancer.ts";
 import { evaluateFault, type FaultVerdict } from "../filters/fault.ts";
 import { evaluateRbac, type Rbac, type RbacInput } from "../filters/rbac.ts";
@@ -154,7 +156,7 @@ export class HttpHandler implements ExchangeHandler {
       if (filter.kind !== "fault") continue;
       const fault = evaluateFault(route?.fault ?? filter.fault, this.#seen);
       if (fault.delayMs > 0) {
-        state.delay = setTimeout(afterDelay, fault.delayMs, this, exchange, state, fault, i + 1);
+        state.delay = setTimeout(afterDelay, timerMs(fault.delayMs), this, exchange, state, fault, i + 1);
         return;
       }
       if (fault.abortStatus > 0) {

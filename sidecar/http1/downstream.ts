@@ -1,5 +1,6 @@
 // hot path
 /** One client connection: heads in order, one exchange at a time, what follows waits unread (bounded pipelining). */
+import { timerMs } from "#lib/clock.ts";
 import { resetSocket } from "#lib/reset-socket.ts";
 import { splice } from "#lib/splice.ts";
 import { BodyReader } from "./body.ts";
@@ -146,7 +147,7 @@ export class DownstreamConnection implements BytesOwner {
       if (headBytes > this.#maxHeadBytes && (verdict === Verdict.Ok || verdict === Verdict.NeedMore))
         verdict = Verdict.HeadTooLarge;
       if (verdict === Verdict.NeedMore) {
-        this.#timer ??= setTimeout(onHeadTimeout, this.options.headTimeoutMs, this);
+        this.#timer ??= setTimeout(onHeadTimeout, timerMs(this.options.headTimeoutMs), this);
         return false;
       }
       this.#clearTimer();

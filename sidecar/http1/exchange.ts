@@ -1,5 +1,6 @@
 // hot path
 /** One request from its downstream head to the end of its response. Routing and filters plug in as ExchangeHandler. */
+import { timerMs } from "#lib/clock.ts";
 import { dateLine } from "./date.ts";
 import type { DownstreamConnection } from "./downstream.ts";
 import { failureOf, limitBody, reasonOf, upstreamFailureBody, Verdict } from "./errors.ts";
@@ -85,10 +86,11 @@ export class Exchange {
 
   forward(pool: HostPool): void {
     if (this.done) return;
-    if (this.attempts === 0 && this.timeoutMs > 0) this.#timer = setTimeout(onTimeout, this.timeoutMs, this);
+    if (this.attempts === 0 && this.timeoutMs > 0)
+      this.#timer = setTimeout(onTimeout, timerMs(this.timeoutMs), this);
     if (this.attempts === 0) this.downstream.wantBody();
     this.attempts++;
-    if (this.tryTimeoutMs > 0) this.#tryTimer = setTimeout(onTryTimeout, this.tryTimeoutMs, this);
+    if (this.tryTimeoutMs > 0) this.#tryTimer = setTimeout(onTryTimeout, timerMs(this.tryTimeoutMs), this);
     this.#headSent = false;
     this.requestSent = false;
     this.#upstream = pool.take();

@@ -1,7 +1,7 @@
-/** Format strings: text with %COMMAND(argument)% parts, `%%` for a percent sign (Envoy substitution formatter). */
+/** Format strings: text with %COMMAND(argument):LENGTH% parts, `%%` for a percent sign (Envoy substitution formatter). */
 import type { FormatLookup } from "../snapshot.ts";
 
-const COMMAND = /%%|%([A-Z][A-Z0-9_]*)(?:\(([^)]*)\))?(?::\d+)?%/g;
+const COMMAND = /%%|%([A-Z][A-Z0-9_]*)(?:\(([^)]*)\))?(?::(\d+))?%/g;
 
 /** What http/handler.ts can look up for a header. */
 const FORMAT_COMMANDS: readonly string[] = [
@@ -30,9 +30,11 @@ export function compileFormat(format: string): Format {
     if (command !== undefined && !FORMAT_COMMANDS.includes(command)) unknown ??= all;
   return {
     value: (lookup) =>
-      format.replace(COMMAND, (all: string, command: string | undefined, argument: string | undefined) =>
-        all === "%%" || command === undefined ? "%" : (lookup(command, argument ?? "") ?? ""),
-      ),
+      format.replace(COMMAND, (_all: string, command?: string, argument?: string, length?: string) => {
+        if (command === undefined) return "%";
+        const text = lookup(command, argument ?? "") ?? "";
+        return length === undefined ? text : text.slice(0, Number(length));
+      }),
     unknown,
   };
 }

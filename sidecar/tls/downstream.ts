@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import { TLSSocket } from "node:tls";
+import { timerMs } from "#lib/clock.ts";
 import { type Identity, type IdentityRules, identify } from "./identity.ts";
 import { peerChain, secureContext, type TlsParameters, type TlsSecret } from "./secrets.ts";
 
@@ -59,7 +60,7 @@ export function acceptTls(
   };
   const timer = setTimeout(
     () => fail("timeout", "no complete handshake in time"),
-    options.handshakeTimeoutMs,
+    timerMs(options.handshakeTimeoutMs),
   );
   secured.on("error", (error) => fail("handshake", error.message));
   secured.on("close", () => fail("handshake", "the peer closed during the handshake"));

@@ -1,5 +1,6 @@
 import type { OnReadOpts } from "node:net";
 import { type ConnectionOptions, connect, type TLSSocket } from "node:tls";
+import { timerMs } from "#lib/clock.ts";
 import type { TlsFailure } from "./downstream.ts";
 import { type Identity, type IdentityRules, identify } from "./identity.ts";
 import { peerChain, secureContext, type TlsParameters, type TlsSecret } from "./secrets.ts";
@@ -52,7 +53,7 @@ export function startTls(
   };
   const timer = setTimeout(
     () => fail("timeout", "no connection and complete handshake in time"),
-    options.handshakeTimeoutMs,
+    timerMs(options.handshakeTimeoutMs),
   );
   secured.on("error", (error) => fail("handshake", error.message));
   secured.on("close", () => fail("handshake", "the peer closed during the handshake"));

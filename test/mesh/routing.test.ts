@@ -1,4 +1,5 @@
 /** What a VirtualService says, said to a real client by both data planes: same answers, same texts. */
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { type Call, call, type Reply } from "#test/harness/call.ts";
@@ -78,6 +79,27 @@ spec:
       route:
         - destination: { host: echo, subset: v1, port: { number: 8080 } }
           headers: { request: { add: { x-weighted: e } }, response: { add: { x-weighted: f } } }
+    - match: [{ uri: { prefix: /formats } }]
+      headers:
+        request:
+          set:
+            x-percent: "50%%"
+            x-name: "%HOSTNAME%"
+            x-caller: "%REQ(x-user)%"
+            x-either: "%REQ(x-none?x-user)%"
+            x-short: "%REQ(x-user):3%"
+            x-missing: "%REQ(x-none)%"
+            x-between: "a%REQ(x-none)%b"
+            x-target: "%REQ(:method)% %REQ(:authority)% %PROTOCOL%"
+            x-local: "%DOWNSTREAM_LOCAL_PORT%"
+            x-kept: ""
+            x-umlaut: "Grüße"
+        response: { set: { x-percent: "%%1%%", x-caller: "%REQ(x-user)%" } }
+      route: [{ destination: { host: echo, subset: v1, port: { number: 8080 } } }]
+    - match: [{ uri: { prefix: /long } }]
+      timeout: 8760h
+      retries: { attempts: 1, perTryTimeout: 2562047h }
+      route: [{ destination: { host: echo, subset: v1, port: { number: 8080 } } }]
     - match: [{ uri: { prefix: /late } }]
       fault: { delay: { fixedDelay: 0.3s } }
       route: [{ destination: { host: echo, subset: v1, port: { number: 8080 } } }]
@@ -112,6 +134,8 @@ spec:
       route: [{ destination: { host: nowhere, port: { number: 8080 } } }]
     - route: [{ destination: { host: echo, subset: v2, port: { number: 8080 } } }]
 `;
+
+const bytesOf = (text: string): string => Buffer.from(text).toString("latin1");
 
 const from = join(import.meta.dirname, "echo");
 const replace = { ECHO_MAIN: join(import.meta.dirname, "../harness/echo-main.ts") };
@@ -278,6 +302,28 @@ onEachDataPlane("routing", { from, replace, modes: ["explicit", "transparent"] }
       });
       expect(headers).not.toHaveProperty("x-powered-by");
     });
+  });
+
+  test("a value of headers is Envoy's format: %% is a percent, commands mean the same on both", async () => {
+    const { echoed, headers } = await get("/formats", { headers: { "x-user": "jason", "x-kept": "0" } });
+    expect(echoed?.headers).toMatchObject({
+      "x-percent": "50%",
+      "x-name": hostname(),
+      "x-caller": "jason",
+      "x-either": "jason",
+      "x-short": "jas",
+      "x-between": "ab",
+      "x-target": "GET echo:8080 HTTP/1.1",
+      "x-kept": "0",
+      // Two bytes for a letter; echo writes each byte as a letter, and call reads what it wrote as bytes.
+      "x-umlaut": bytesOf(bytesOf("Grüße")),
+    });
+    expect(echoed?.headers).not.toHaveProperty("x-missing");
+    expect(headers).toMatchObject({ "x-percent": "%1%", "x-caller": "jason" });
+  });
+
+  test("a timeout of a year is no timeout at once", async () => {
+    expect(await who("/long?delay=50")).toBe("v1");
   });
 
   describe("the proxy answers", () => {

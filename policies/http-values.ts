@@ -27,7 +27,7 @@ const FRAMING = new Set([
 ]);
 
 /** The Host field, by either of its names. */
-export function isAuthority(name: string): boolean {
+function isAuthority(name: string): boolean {
   return /^(host|:authority)$/i.test(name);
 }
 
@@ -118,11 +118,6 @@ export function targetFault(value: string): string | null {
 }
 /** A path, with or without a query. */
 export const target = check(text("target"), targetFault);
-/** A path that a query may follow. */
-export const path = check(
-  text("path"),
-  (value) => targetFault(value) ?? (value.includes("?") ? "must have no query" : null),
-);
 /** Of a condition: the path may be nothing that a request can have, and is then never met. */
 export const pathMatch = check(text("path"), (value) =>
   CONTROL.test(value) || value.length > MOST_BYTES

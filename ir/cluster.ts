@@ -94,8 +94,8 @@ export interface EndpointIr {
 }
 
 export interface ClusterIr extends ClusterRef {
-  /** Name and namespace of the service behind it, for telemetry. */
-  readonly service: { readonly name: string; readonly namespace: string };
+  /** The service behind it, for telemetry; its host where the cluster's own is that of one pod. */
+  readonly service: { readonly name: string; readonly namespace: string; readonly host?: string };
   readonly protocol: Protocol;
   readonly endpoints: EndpointSourceIr;
   readonly lb: LoadBalancerIr;

@@ -43,6 +43,8 @@ export interface TcpServiceIr {
   readonly port: number;
   /** Virtual addresses (IP or CIDR); empty = only by port (wildcard listener with SNI) or headless. */
   readonly addresses: readonly string[];
+  /** Without an address it does not take what is dialled at its port: only its names lead to it, in explicit mode. */
+  readonly byNameOnly?: boolean;
   readonly protocol: "tcp" | "tls" | "auto";
   /** For TLS without address: the SNI names that lead here. */
   readonly sniHosts: readonly string[];

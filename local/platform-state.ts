@@ -18,11 +18,18 @@ export interface PodFacts {
   }[];
 }
 
-/** A Service has a virtual address unless it is headless or only a name. */
-export function virtualServices(objects: readonly PlatformObject[]): PlatformObject[] {
+/**
+ * A Service has a virtual address unless it is headless or only a name. In explicit mode a headless one has one too: no
+ * name leads to the addresses of its pods there.
+ */
+export function virtualServices(
+  objects: readonly PlatformObject[],
+  mode: "explicit" | "transparent",
+): PlatformObject[] {
   return objects.filter((o) => {
     const spec = record(o.spec);
-    return o.kind === "Service" && spec["clusterIP"] !== "None" && spec["type"] !== "ExternalName";
+    if (o.kind !== "Service" || spec["type"] === "ExternalName") return false;
+    return spec["clusterIP"] !== "None" || mode === "explicit";
   });
 }
 
@@ -76,6 +83,7 @@ function podObject(
     },
     spec: {
       serviceAccountName: template.serviceAccount,
+      ...dnsName(template),
       containers: [{ name: "main", ports: uniqueNames(template.ports) }],
     },
     status: {
@@ -84,6 +92,14 @@ function podObject(
       conditions: [{ type: "Ready", status: ready ? "True" : "False" }],
       containerStatuses: processes.map(({ spec, restarts }) => ({ name: spec.name, restartCount: restarts })),
     },
+  };
+}
+
+function dnsName(template: PodTemplate): { hostname?: string; subdomain?: string } {
+  const { hostname, subdomain } = template as PodTemplate & { hostname?: string; subdomain?: string };
+  return {
+    ...(hostname === undefined ? {} : { hostname }),
+    ...(subdomain === undefined ? {} : { subdomain }),
   };
 }
 
@@ -110,21 +126,32 @@ export class PlatformFile {
   }
 }
 
-/** The environment that Kubernetes gives for each Service of the pod's namespace, seen through the pod's own addresses. */
+/**
+ * The environment that Kubernetes gives for each Service of the pod's namespace (NAME_SERVICE_HOST, _PORT and, for named
+ * ports, _PORT_NAME), seen through the pod's own addresses. `everywhere`: those of other namespaces too, as
+ * NAME_NAMESPACE_SERVICE_HOST and so on, where no name of theirs resolves.
+ */
 export function serviceEnvironment(
   namespace: string,
   services: readonly PlatformObject[],
+  everywhere: boolean,
   addressOf: (key: string) => string | undefined,
 ): Record<string, string> {
   const env: Record<string, string> = {};
-  for (const service of services) {
-    if ((service.metadata.namespace ?? "default") !== namespace) continue;
-    const address = addressOf(`${namespace}/${service.metadata.name}`);
-    const port = list(record(service.spec)["ports"])[0]?.["port"];
+  const own = (s: PlatformObject): boolean => (s.metadata.namespace ?? "default") === namespace;
+  // The namespace's own last: theirs are the names that Kubernetes gives.
+  for (const service of [...(everywhere ? services.filter((s) => !own(s)) : []), ...services.filter(own)]) {
+    const ns = service.metadata.namespace ?? "default";
+    const address = addressOf(`${ns}/${service.metadata.name}`);
+    const ports = list(record(service.spec)["ports"]);
+    const port = ports[0]?.["port"];
     if (address === undefined || port === undefined) continue;
-    const name = service.metadata.name.toUpperCase().replaceAll("-", "_");
+    const upper = (text: string): string => text.toUpperCase().replaceAll(/[^A-Z0-9]/g, "_");
+    const name = upper(own(service) ? service.metadata.name : `${service.metadata.name}_${ns}`);
     env[`${name}_SERVICE_HOST`] = address;
     env[`${name}_SERVICE_PORT`] = String(port);
+    for (const p of ports)
+      if (typeof p["name"] === "string") env[`${name}_SERVICE_PORT_${upper(p["name"])}`] = String(p["port"]);
   }
   return env;
 }

@@ -193,6 +193,7 @@ export class Platform {
   }
 
   #makePod({ name, template }: PodWish, id: string, address: PodAddress): Pod {
+    const { mode } = this.#chosen;
     const pod: Pod = new Pod({
       name,
       id,
@@ -205,10 +206,15 @@ export class Platform {
       projectDir: PROJECT,
       tokens: this.#tokens,
       clock: this.#clock,
-      serviceEnv: serviceEnvironment(template.namespace, virtualServices(this.#objects), (key) => {
-        const vip = this.#addresses.service(key);
-        return this.#chosen.mode === "transparent" ? vip : vip.replace(/^\d+\.\d+/, address.servicePrefix);
-      }),
+      serviceEnv: serviceEnvironment(
+        template.namespace,
+        virtualServices(this.#objects, mode),
+        mode === "explicit",
+        (key) => {
+          const vip = this.#addresses.service(key);
+          return mode === "transparent" ? vip : vip.replace(/^\d+\.\d+/, address.servicePrefix);
+        },
+      ),
       objects: () => this.#objects,
       changed: () => this.#changed(),
       forgotten: () => this.#acknowledged(),
@@ -221,7 +227,7 @@ export class Platform {
   }
 
   #names(): Names {
-    const virtual = new Set(virtualServices(this.#objects).map(serviceKey));
+    const virtual = new Set(virtualServices(this.#objects, this.#chosen.mode).map(serviceKey));
     return {
       objects: this.#objects,
       pods: this.#pods.pods,
@@ -267,7 +273,7 @@ export class Platform {
 
   #writeState(): void {
     const vips = new Map<string, string>();
-    for (const s of virtualServices(this.#objects)) {
+    for (const s of virtualServices(this.#objects, this.#chosen.mode)) {
       const key = serviceKey(s);
       vips.set(key, this.#addresses.service(key));
     }

@@ -3,8 +3,10 @@ import { Memo } from "#lib/memo.ts";
 import type { KindKey } from "./kinds.ts";
 import type { Loaded } from "./load.ts";
 import { resolveMtls } from "./peer-authentication/resolve.ts";
+import { externalNames, withAliases } from "./service/alias.ts";
 import {
   DEFAULT_MESH,
+  type Instance,
   type MeshSettings,
   objectsOf,
   type PolicyWorld,
@@ -42,11 +44,11 @@ const NOT_POLICY: ReadonlySet<KindKey> = new Set<KindKey>([
  * `before` is that very object, so that results made from it are found again.
  */
 export function buildWorld(
-  given: readonly Loaded[],
+  loaded: readonly Loaded[],
   mesh: MeshSettings = DEFAULT_MESH,
   before: World | null = null,
 ): World {
-  const { objects, duplicates } = withoutDuplicates(given);
+  const { objects, duplicates } = withoutDuplicates(loaded);
   const all = { objects };
   const workloads = same(
     objectsOf(all, "/Pod").flatMap((pod) => workloadOf(pod) ?? []),
@@ -77,17 +79,19 @@ export function buildWorld(
     }
     // The first of two services of one host keeps it.
     if (!endpoints.has(service.host)) endpoints.set(service.host, lists);
-    return intern({ ...service, identities }, known.get(service.host));
+    const instances = service.headless ? instancesOf(service, lists, members) : {};
+    return intern({ ...service, identities, instances }, known.get(service.host));
   };
-  const services = same(
+  const given = withAliases(
     [
-      ...objectsOf(all, "/Service").map((s) =>
-        finish(kubernetesService(s, vips, mesh), slices.get(`${s.namespace}/${s.name}`) ?? []),
-      ),
-      ...objectsOf(all, "networking.istio.io/ServiceEntry").flatMap((e) =>
-        entryServices(e, mesh).map((s) => finish(s, [])),
-      ),
+      ...objectsOf(all, "/Service").map((s) => kubernetesService(s, vips, mesh)),
+      ...objectsOf(all, "networking.istio.io/ServiceEntry").flatMap((e) => entryServices(e, mesh)),
     ],
+    externalNames(objectsOf(all, "/Service")),
+    mesh,
+  );
+  const services = same(
+    given.map((s) => finish(s, (s.kind === "kubernetes" && slices.get(`${s.namespace}/${s.name}`)) || [])),
     before?.services,
   );
   return {
@@ -211,6 +215,8 @@ function workloadOf(pod: Loaded<"/Pod">): Workload | null {
     ready:
       metadata.deletionTimestamp === undefined &&
       (conditions ?? []).some((c) => c.type === "Ready" && c.status === "True"),
+    hostname: pod.spec.hostname ?? pod.labels["statefulset.kubernetes.io/pod-name"] ?? null,
+    subdomain: pod.spec.subdomain ?? null,
     interception: explicit
       ? {
           kind: "explicit",
@@ -258,6 +264,26 @@ function endpointsOf(
       }
   }
   return found;
+}
+
+function instancesOf(
+  service: Service,
+  lists: ReadonlyMap<number, readonly EndpointIr[]>,
+  members: Members,
+): Record<number, Instance[]> {
+  const instances: Record<number, Instance[]> = {};
+  for (const [port, endpoints] of lists) {
+    const found = endpoints.map((e): Instance => {
+      const pod = members.at(service.namespace, e.address);
+      // A pod has its name in the service that it was made for: subdomain (Kubernetes, DNS for Services and Pods).
+      const mine = pod !== undefined && (pod.subdomain === null || pod.subdomain === service.name);
+      const hostname = mine ? pod.hostname : null;
+      const endpoint = e.ready ? e : { ...e, ready: true };
+      return { name: hostname ?? e.address.replace(/[.:]/g, "-"), named: hostname !== null, endpoint };
+    });
+    instances[port] = found.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
+  }
+  return instances;
 }
 
 type RefusesMtls = (workload: Workload, port: number) => boolean;
@@ -311,16 +337,18 @@ function kubernetesService(
       protocol: protocolOf(p.name, p.appProtocol),
     }));
   const headless = s.spec.clusterIP === "None";
-  const given = [s.spec.clusterIP, ...(s.spec.clusterIPs ?? []), vips.get(`${s.namespace}/${s.name}`)];
+  // A platform may give a headless Service an address, too: where pods cannot be called by theirs.
+  const given = [
+    ...(headless ? [] : [s.spec.clusterIP, ...(s.spec.clusterIPs ?? [])]),
+    vips.get(`${s.namespace}/${s.name}`),
+  ];
   const alias = s.spec.type === "ExternalName" ? s.spec.externalName : undefined;
   return {
     kind: "kubernetes",
     host: `${s.name}.${s.namespace}.svc.${mesh.clusterDomain}`,
     name: s.name,
     namespace: s.namespace,
-    addresses: headless
-      ? []
-      : [...new Set(given.filter((a): a is string => a !== undefined && a !== "" && a !== "None"))],
+    addresses: [...new Set(given.filter((a): a is string => a !== undefined && a !== "" && a !== "None"))],
     headless,
     ports,
     selector: alias === undefined ? (s.spec.selector ?? null) : null,
@@ -329,6 +357,8 @@ function kubernetesService(
     exportTo: s.annotations["networking.istio.io/exportTo"]?.split(",").map((t) => t.trim()),
     sans: [],
     identities: {},
+    instances: {},
+    aliases: [],
     inline:
       alias === undefined
         ? {}
@@ -382,6 +412,8 @@ function entryServices(e: Loaded<"networking.istio.io/ServiceEntry">, mesh: Mesh
     exportTo: e.spec.exportTo,
     sans: e.spec.subjectAltNames ?? [],
     identities: {},
+    instances: {},
+    aliases: [],
     inline: selector === null ? inlineEndpoints(e, host, ports, resolution, mesh) : {},
     source: e.source,
   }));

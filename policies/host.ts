@@ -1,4 +1,4 @@
-import type { PolicyWorld, Service } from "./world.ts";
+import type { Alias, Instance, PolicyWorld, Service } from "./world.ts";
 
 type Services = Pick<PolicyWorld, "mesh" | "services">;
 
@@ -7,9 +7,14 @@ const USUAL_DOMAIN = "cluster.local";
 
 /**
  * A host as written in an object of `namespace`: a name without dots is a service of that namespace; letter case says
- * nothing (RFC 4343); under another cluster domain `cluster.local` stands for it.
+ * nothing (RFC 4343); under another cluster domain `cluster.local` stands for it; an alias is what it leads to.
  */
 export function fullHost(written: string, namespace: string, world: Services): string {
+  const host = withDomain(written, namespace, world);
+  return indexOf(world).aliases.get(host) ?? host;
+}
+
+function withDomain(written: string, namespace: string, world: Services): string {
   const host = written.toLowerCase();
   const domain = world.mesh.clusterDomain;
   if (!host.includes(".") && !host.includes("*") && !host.includes(":"))
@@ -28,34 +33,57 @@ export function hostMatches(pattern: string, host: string): boolean {
 interface HostIndex {
   readonly exact: ReadonlyMap<string, Service>;
   readonly wild: readonly Service[];
+  /** Full name of an alias -> the host that it stands for. */
+  readonly aliases: ReadonlyMap<string, string>;
 }
 const indices = new WeakMap<readonly Service[], HostIndex>();
-function indexOf(services: readonly Service[]): HostIndex {
+function indexOf({ services, mesh }: Services): HostIndex {
   let index = indices.get(services);
   if (index === undefined) {
+    const aliases = services.flatMap((s) =>
+      s.aliases.map((a) => [`${a.name}.${a.namespace}.svc.${mesh.clusterDomain}`, s.host] as const),
+    );
     const exact = new Map<string, Service>();
     for (const s of services) if (!exact.has(s.host)) exact.set(s.host, s);
-    index = { exact, wild: services.filter((s) => s.host.includes("*")) };
+    index = { exact, wild: services.filter((s) => s.host.includes("*")), aliases: new Map(aliases) };
     indices.set(services, index);
   }
   return index;
 }
 
 export function findService(world: Services, host: string): Service | null {
-  const { exact, wild } = indexOf(world.services);
+  const { exact, wild } = indexOf(world);
   return exact.get(host) ?? wild.find((s) => hostMatches(s.host, host)) ?? null;
 }
 
 /** The Host header values under which a service is known in the caller's namespace. */
 export function domainsOf(service: Service, namespace: string, world: Services): string[] {
-  if (service.kind === "entry") return [service.host, ...service.addresses.filter((a) => !a.includes("/"))];
-  const { host, name, namespace: ns } = service;
-  const domains = [host, `${host}.`];
-  if (ns === namespace) domains.push(name);
-  domains.push(`${name}.${ns}.svc`, `${name}.${ns}`);
+  const aliases = service.aliases.flatMap((a) => namesOf(a, namespace, world));
+  if (service.kind === "entry")
+    return [service.host, ...service.addresses.filter((a) => !a.includes("/")), ...aliases];
+  const domains = namesOf(service, namespace, world);
   for (const a of service.addresses) domains.push(a.includes(":") ? `[${a}]` : a);
-  if (service.headless) domains.push(`*.${host}`);
-  return world.mesh.clusterDomain === "" ? [name] : domains;
+  if (service.headless) domains.push(`*.${service.host}`);
+  return [...domains, ...aliases];
+}
+
+/** Those of one pod of a headless service. */
+export function instanceDomains(
+  service: Service,
+  instance: Instance,
+  namespace: string,
+  world: Services,
+): string[] {
+  return [service, ...service.aliases]
+    .flatMap((s) => namesOf(s, namespace, world))
+    .map((name) => `${instance.name}.${name}`);
+}
+
+/** Every form that Kubernetes' DNS knows of a Service; without the namespace only inside of it. */
+function namesOf({ name, namespace: ns }: Alias, from: string, world: Services): string[] {
+  if (world.mesh.clusterDomain === "") return [name];
+  const host = `${name}.${ns}.svc.${world.mesh.clusterDomain}`;
+  return [host, `${host}.`, ...(ns === from ? [name] : []), `${name}.${ns}.svc`, `${name}.${ns}`];
 }
 
 /** For people: no service has this host; what they may have meant where it is nearly one. */

@@ -10,8 +10,8 @@ import type {
 import type { HttpServiceIr, TcpServiceIr, TlsRouteIr } from "#ir/workload.ts";
 import { Memo } from "#lib/memo.ts";
 import type { Client } from "./client.ts";
-import { resolveClusters, ruleFor } from "./destination-rule/resolve.ts";
-import { domainsOf, hostMatches } from "./host.ts";
+import { instanceHost, instancesAt, resolveClusters, ruleFor } from "./destination-rule/resolve.ts";
+import { domainsOf, hostMatches, instanceDomains } from "./host.ts";
 import { resolveHttpRoutesOf, routesOnService } from "./http-route/resolve.ts";
 import {
   ANY_MATCH,
@@ -24,7 +24,7 @@ import {
   virtualServicesFor,
   weighted,
 } from "./virtual-service/resolve.ts";
-import { isExported, type PolicyWorld, type Service, type ServicePort } from "./world.ts";
+import { type Instance, isExported, type PolicyWorld, type Service, type ServicePort } from "./world.ts";
 
 /** What one client may call, and how: the same for all workloads that are one `Client`. */
 export interface Outbound {
@@ -46,6 +46,7 @@ function outboundOf(world: PolicyWorld, client: Client): Outbound {
   const tcpServices: TcpServiceIr[] = [];
   const httpServices: HttpServiceIr[] = [];
   const seen = new Set<string>();
+  const dialled = new Set<string>();
   for (const service of world.services) {
     // Of two services of one host the first one counts.
     if (seen.has(service.host) || !isExported(service.exportTo, service.namespace, client.namespace))
@@ -54,19 +55,28 @@ function outboundOf(world: PolicyWorld, client: Client): Outbound {
     const rule = ruleFor(world, service, client);
     for (const port of service.ports) {
       clusters.push(...resolveClusters(service, port, rule));
+      const instances = instancesAt(service, port);
       if (port.protocol === "tcp" || port.protocol === "tls" || port.protocol === "auto") {
-        tcpServices.push(tcpService(world, client, service, port, port.protocol));
+        const base = tcpService(world, client, service, port, port.protocol);
+        tcpServices.push(base);
+        for (const one of instances.flatMap((i) => tcpInstance(base, service, i))) {
+          // Two headless services may select one pod: the first has its port.
+          const place = `${one.addresses.join()} ${one.port}`;
+          if (!dialled.has(place)) tcpServices.push(one);
+          dialled.add(place);
+        }
         continue;
       }
       httpServices.push({ host: service.host, port: port.number, subset: "", addresses: service.addresses });
       const table = tables.get(port.number) ?? { hosts: [], taken: new Set<string>() };
       tables.set(port.number, table);
       const host = httpHost(world, client, service, port);
-      // Envoy rejects the whole table over one repeated domain: the first service keeps it.
-      const domains = host.domains.filter((d) => !table.taken.has(d.toLowerCase()));
-      for (const d of domains) table.taken.add(d.toLowerCase());
-      if (domains.length > 0)
-        table.hosts.push(domains.length === host.domains.length ? host : { ...host, domains });
+      for (const h of [host, ...instances.map((i) => httpInstance(world, client, host, service, i))]) {
+        // Envoy rejects the whole table over one repeated domain: the first service keeps it.
+        const domains = h.domains.filter((d) => !table.taken.has(d.toLowerCase()));
+        for (const d of domains) table.taken.add(d.toLowerCase());
+        if (domains.length > 0) table.hosts.push(domains.length === h.domains.length ? h : { ...h, domains });
+      }
     }
   }
   for (const [port, table] of tables) table.hosts.push(...homeless(world, client, port, table.taken));
@@ -111,6 +121,76 @@ function httpHost(world: PolicyWorld, client: Client, service: Service, port: Se
   // No policy speaks: the service alone decides, and the host stays the same object whatever else changes.
   const key = `${port.number} ${service.namespace === client.namespace} ${world.mesh.clusterDomain}`;
   return plainHosts.get(service, key, () => make([defaultRoute(service, port)]));
+}
+
+const instanceHosts = new Memo<VirtualHostIr>();
+
+/** One pod of a headless service by its name: what is said of the service holds, and leads to that pod. */
+function httpInstance(
+  world: PolicyWorld,
+  client: Client,
+  of: VirtualHostIr,
+  service: Service,
+  instance: Instance,
+): VirtualHostIr {
+  return instanceHosts.get(of, instance.name, () => ({
+    name: `${instance.name}.${of.name}`,
+    domains: instanceDomains(service, instance, client.namespace, world),
+    routes: routesTo(of.routes, service, instance),
+  }));
+}
+
+function routesTo(routes: readonly RouteIr[], service: Service, instance: Instance): RouteIr[] {
+  return routes.map((r) =>
+    r.action.kind !== "forward"
+      ? r
+      : {
+          ...r,
+          action: { ...r.action, destinations: destinationsTo(r.action.destinations, service, instance) },
+        },
+  );
+}
+
+/** Of the service as a whole it becomes the pod; a subset that a policy chose stays. */
+function destinationsTo(
+  destinations: readonly WeightedClusterIr[],
+  service: Service,
+  instance: Instance,
+): readonly WeightedClusterIr[] {
+  const host = instanceHost(service, instance);
+  return destinations.map((d) =>
+    d.cluster.host === service.host && d.cluster.subset === ""
+      ? { ...d, cluster: { ...d.cluster, host } }
+      : d,
+  );
+}
+
+const tcpInstances = new Memo<readonly TcpServiceIr[]>();
+
+/** One pod of a headless service by its address, at the service's port and where that leads. */
+function tcpInstance(base: TcpServiceIr, service: Service, instance: Instance): readonly TcpServiceIr[] {
+  return tcpInstances.get(base, instance.name, () => {
+    const { address, port: target } = instance.endpoint;
+    const host = instanceHost(service, instance);
+    const at = (port: number): TcpServiceIr => ({
+      ...base,
+      host,
+      port,
+      addresses: [address],
+      destinations: destinationsTo(base.destinations, service, instance),
+      http: base.http && {
+        name: `${host}:${port}`,
+        port,
+        virtualHosts: base.http.virtualHosts.map((h) => ({
+          ...h,
+          name: `${host}:${port}`,
+          routes: routesTo(h.routes, service, instance),
+        })),
+      },
+    });
+    const own = service.ports.some((p) => p.number === target);
+    return own ? [at(base.port)] : [at(base.port), at(target)];
+  });
 }
 
 /** VirtualService before HTTPRoute, as istiod orders them; null if neither speaks. */
@@ -192,6 +272,8 @@ function tcpService(
     host: service.host,
     port: port.number,
     addresses: service.addresses,
+    // The addresses of a headless service are its instances', that of a host outside is its own.
+    ...(service.headless || (service.kind === "kubernetes" && service.external) ? { byNameOnly: true } : {}),
     protocol,
     sniHosts: protocol === "tls" ? [service.host] : [],
     destinations: tcp?.destinations ?? [plain({ host: service.host, port: port.number, subset: "" })],

@@ -3,6 +3,7 @@ import { validateDestinationRules } from "./destination-rule/validate.ts";
 import { validateHttpRoutes } from "./http-route/validate.ts";
 import { validatePeerAuthentications } from "./peer-authentication/validate.ts";
 import type { Issue } from "./schema.ts";
+import { validateServices } from "./service/validate.ts";
 import { validateVirtualServices } from "./virtual-service/validate.ts";
 import type { World } from "./world.ts";
 import { place, runChecks, type WorldCheck } from "./world-check.ts";
@@ -25,6 +26,7 @@ const CHECKS: readonly WorldCheck[] = [
   validateAuthorizationPolicies,
   validatePeerAuthentications,
   validateHttpRoutes,
+  validateServices,
 ];
 
 /** Checks that need the whole world: duplicates, conflicting or unknown hosts, subsets, delegates, idle policies. */

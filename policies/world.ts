@@ -27,6 +27,20 @@ export interface ServicePort {
   readonly protocol: Protocol;
 }
 
+/** One endpoint of a headless service. */
+export interface Instance {
+  /** "pod-0", or the address with dashes where the pod has no name of its own: the label before the service's host. */
+  readonly name: string;
+  /** The name is one that clients know: pods of a StatefulSet, or with hostname and subdomain. */
+  readonly named: boolean;
+  readonly endpoint: EndpointIr;
+}
+
+export interface Alias {
+  readonly name: string;
+  readonly namespace: string;
+}
+
 /** A Kubernetes Service, or one host of a ServiceEntry. */
 export interface Service {
   readonly kind: "kubernetes" | "entry";
@@ -47,6 +61,10 @@ export interface Service {
   readonly identities: Readonly<Record<number, readonly string[]>>;
   /** By port number: endpoints that the object itself lists (resolution static and dns). */
   readonly inline: Readonly<Record<number, readonly EndpointIr[]>>;
+  /** By port number, of a headless service: what can be called by itself, by name or address, ready or not. */
+  readonly instances: Readonly<Record<number, readonly Instance[]>>;
+  /** ExternalName Services that lead here: other names of this one. */
+  readonly aliases: readonly Alias[];
   readonly source: SourceRef;
 }
 
@@ -60,6 +78,9 @@ export interface Workload {
   readonly labels: Readonly<Record<string, string>>;
   readonly ports: readonly { readonly name: string; readonly port: number }[];
   readonly ready: boolean;
+  /** Its name in a headless service, and of which one; null = none, and any that selects it. */
+  readonly hostname: string | null;
+  readonly subdomain: string | null;
   readonly interception: InterceptionIr;
   readonly source: SourceRef;
 }

@@ -166,7 +166,7 @@ function metadata(c: ClusterIr): Json {
         ...(base?.istio as Json | undefined),
         ...(c.external ? { external: true } : {}),
         ...(c.subset === "" ? {} : { subset: c.subset }),
-        services: [{ host: c.host, name: c.service.name, namespace: c.service.namespace }],
+        services: [{ host: c.service.host ?? c.host, name: c.service.name, namespace: c.service.namespace }],
       },
     },
   };

@@ -172,8 +172,10 @@ function serviceListeners(ir: WorkloadIr, context: WriteContext): Resource[] {
   const listeners: Resource[] = [];
   const byPort = new Map<number, TcpServiceIr[]>();
   for (const s of ir.tcpServices) {
-    const addresses = s.addresses.filter((a) => !a.includes("/"));
-    if (addresses.length === 0) byPort.set(s.port, [...(byPort.get(s.port) ?? []), s]);
+    // The pods of an explicit mesh are on loopback themselves, where nothing stands between them and their callers.
+    const addresses = s.addresses.filter((a) => !a.includes("/") && !(bound && a.startsWith("127.")));
+    if (s.addresses.length === 0 && s.byNameOnly !== true)
+      byPort.set(s.port, [...(byPort.get(s.port) ?? []), s]);
     for (const a of addresses) {
       const address = bound ? explicitAddress(interception, a) : a;
       // What sniffs HTTP carries the caller's name for its spans.

@@ -8,7 +8,7 @@ import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
 import { writeFileSync } from "node:fs";
 import { killLeftovers, startTime, uptimeTicks } from "../leftovers.ts";
-import { type NameServer, serveNames } from "./dns.ts";
+import { type Aliases, type NameServer, serveNames } from "./dns.ts";
 import { takeEgress } from "./egress.ts";
 import { serveRelay } from "./relay.ts";
 import { meshLinks, meshRules, NODE_IP, nodeLinks, type PodLink, podLinks, podRules } from "./rules.ts";
@@ -33,7 +33,12 @@ export type Order =
       readonly binds: readonly Bind[];
     }
   | { readonly kind: "remove"; readonly pod: string }
-  | { readonly kind: "services"; readonly rules: readonly string[] }
+  | {
+      readonly kind: "services";
+      readonly rules: readonly string[];
+      /** [full name, host] of Services that are names of hosts outside. */
+      readonly aliases: readonly (readonly [string, string])[];
+    }
   /** Processes of the mesh that are not in its user namespace, from which their environment cannot be read. */
   | { readonly kind: "outside"; readonly processes: readonly ProcessId[] }
   /** Comes with a UDP socket of the host's network. */
@@ -77,6 +82,7 @@ if (process.argv[2] === undefined || process.send === undefined) {
 const config = JSON.parse(process.argv[2]) as HolderConfig;
 const pods = new Map<string, { readonly process: ChildProcess; readonly device: string }>();
 let egressPort = 0;
+let aliases: Aliases = new Map();
 let outside: readonly ProcessId[] = [];
 
 process.on("message", (call: Call, handle: unknown) => {
@@ -117,6 +123,7 @@ async function obey(order: Order, handle: unknown): Promise<number | undefined> 
       await remove(order.pod);
       return undefined;
     case "services":
+      aliases = new Map(order.aliases);
       await run("iptables-restore", ["-w", "5"], meshRules(egressPort, order.rules));
       return undefined;
     case "outside":
@@ -125,7 +132,7 @@ async function obey(order: Order, handle: unknown): Promise<number | undefined> 
     case "names": {
       const socket = createSocket("udp4").bind(53, NODE_IP);
       await once(socket, "listening");
-      serveNames(socket, handle as Socket, order.servers);
+      serveNames(socket, handle as Socket, order.servers, () => aliases);
       return undefined;
     }
   }

@@ -6,6 +6,12 @@ import { endpointsOf, type Names } from "./names.ts";
 import type { MeshNetwork, PodNetwork } from "./network.ts";
 import { podFiles, updateHosts } from "./pod-files.ts";
 import { type ServicePort, serviceRules } from "./rules.ts";
+import { outsideAliases } from "./service-names.ts";
+
+interface Wanted {
+  readonly rules: readonly string[];
+  readonly aliases: readonly (readonly [string, string])[];
+}
 
 /**
  * What pods see of their mesh in transparent mode: names, and the addresses of Services, which also work where no sidecar
@@ -16,8 +22,8 @@ export class MeshView {
   readonly #stateDir: string;
   readonly #sidecars: boolean;
   readonly #log: Logger;
-  #rules = "";
-  #wanted: readonly string[] | null = null;
+  #told = "";
+  #wanted: Wanted | null = null;
   #writing = false;
 
   constructor(network: MeshNetwork, stateDir: string, sidecars: boolean, log: Logger) {
@@ -38,11 +44,11 @@ export class MeshView {
   /** After a change of Services, pods or their readiness. */
   update(names: Names): void {
     for (const pod of names.pods) updateHosts(this.#dir(pod), pod, names);
-    const rules = serviceRules(servicePorts(names));
-    const text = rules.join("\n");
-    if (text === this.#rules) return;
-    this.#rules = text;
-    this.#wanted = rules;
+    const wanted = { rules: serviceRules(servicePorts(names)), aliases: outsideAliases(names.objects) };
+    const text = JSON.stringify(wanted);
+    if (text === this.#told) return;
+    this.#told = text;
+    this.#wanted = wanted;
     if (!this.#writing) void this.#write();
   }
 
@@ -50,10 +56,10 @@ export class MeshView {
   async #write(): Promise<void> {
     this.#writing = true;
     while (this.#wanted !== null) {
-      const rules = this.#wanted;
+      const { rules, aliases } = this.#wanted;
       this.#wanted = null;
       try {
-        await this.#network.services(rules);
+        await this.#network.services(rules, aliases);
       } catch (error) {
         this.#log.error("addresses of Services do not work past the proxies", { error });
       }

@@ -8,6 +8,7 @@ import type { PlatformObject } from "../object.ts";
 import type { PodFacts } from "../platform-state.ts";
 import { questionName, serveNames } from "./dns.ts";
 import { filesFirst, hostsFile, type Names, rewrite } from "./names.ts";
+import { outsideAliases } from "./service-names.ts";
 
 const pod = (name: string, n: number, namespace = "default", ready = true): PodFacts =>
   ({
@@ -48,6 +49,46 @@ test("hosts of a pod: short names of its own namespace, headless pods, entries t
     "240.240.0.2 b.example",
     "",
   ]);
+});
+
+test("hosts of a pod: a StatefulSet's pods by each form of their names, aliases of Services, chains, no circles", () => {
+  const alias = (name: string, externalName: string, namespace?: string) =>
+    object("Service", name, { type: "ExternalName", externalName }, namespace);
+  const stateful = (n: number, ready = true): PodFacts => {
+    const p = pod("db", n, "default", ready);
+    const labels = { ...p.template.labels, "statefulset.kubernetes.io/pod-name": `db-${n}` };
+    return { ...p, template: { ...p.template, labels } };
+  };
+  const names: Names = {
+    objects: [
+      object("Service", "web", { ports: [] }),
+      object("Service", "db", { clusterIP: "None", selector: { app: "db" } }),
+      alias("short", "web"),
+      alias("long", "web.default.svc.cluster.local."),
+      alias("far", "web.default", "shop"),
+      alias("chain", "long"),
+      alias("store", "db.default.svc"),
+      alias("round", "about"),
+      alias("about", "round.default"),
+      alias("outside", "example.com"),
+    ],
+    pods: [stateful(30), stateful(31, false)],
+    vip: (key) => ({ "default/web": "10.96.0.10" })[key],
+  };
+  const all = (name: string, ns = "default") =>
+    ["", ".svc", ".svc.cluster.local"].map((end) => `${name}.${ns}${end}`).join(" ");
+  expect(hostsFile(pod("x", 20), names).split("\n").slice(4, -1)).toEqual([
+    `10.96.0.10 web ${all("web")}`,
+    `10.244.0.30 db ${all("db")}`,
+    `10.244.0.30 db-30.db ${all("db-30.db")}`,
+    `10.96.0.10 short ${all("short")}`,
+    `10.96.0.10 long ${all("long")}`,
+    `10.96.0.10 ${all("far", "shop")}`,
+    `10.96.0.10 chain ${all("chain")}`,
+    `10.244.0.30 store ${all("store")}`,
+    `10.244.0.30 db-30.store ${all("db-30.store")}`,
+  ]);
+  expect(outsideAliases(names.objects)).toEqual([["outside.default.svc.cluster.local", "example.com"]]);
 });
 
 test("nsswitch.conf asks files first", () => {
@@ -92,7 +133,12 @@ test("queries go to the host's name server, answers back to who asked; cluster.l
   await Promise.all(sockets.map((socket) => once(socket, "listening")));
   const [pods, host, server, client] = sockets as [Socket, Socket, Socket, Socket];
   try {
-    serveNames(pods, host, [server.address()]);
+    serveNames(
+      pods,
+      host,
+      [server.address()],
+      () => new Map([["out.default.svc.cluster.local", "www.example.com"]]),
+    );
     const ask = (hex: string): void => client.send(Buffer.from(hex, "hex"), pods.address().port, "127.0.0.1");
     ask(header("1234", "0100") + QUERY);
     const [asked, from] = (await once(server, "message")) as [Buffer, RemoteInfo];
@@ -103,6 +149,28 @@ test("queries go to the host's name server, answers back to who asked; cluster.l
     server.send(reply, from.port, from.address);
     const [answer] = (await once(client, "message")) as [Buffer];
     expect(answer.toString("hex")).toBe(header("1234", "8100") + QUERY);
+
+    // An alias: asked for its target, answered with a CNAME and the target's addresses.
+    const encode = (name: string) =>
+      `${name
+        .split(".")
+        .map((l) => l.length.toString(16).padStart(2, "0") + Buffer.from(l).toString("hex"))
+        .join("")}00`;
+    const alias = `${encode("out.default.svc.cluster.local")}00010001`;
+    ask(header("2222", "0100") + alias);
+    const [forTarget, back] = (await once(server, "message")) as [Buffer, RemoteInfo];
+    expect(forTarget.toString("hex", 2)).toBe(header("", "0100") + QUERY);
+    const addresses = Buffer.from(
+      `${forTarget.toString("hex", 0, 2)}81800001000100000000${QUERY}c00c000100010000003c0004c0000207`,
+      "hex",
+    );
+    server.send(addresses, back.port, back.address);
+    const [aliased] = (await once(client, "message")) as [Buffer];
+    const cname = "03777777076578616d706c6503636f6d00";
+    const targetAt = (12 + alias.length / 2 + 12).toString(16).padStart(4, "0").replace(/^0/, "c");
+    expect(aliased.toString("hex")).toBe(
+      `222281800001000200000000${alias}c00c0005000100000005${(cname.length / 2).toString(16).padStart(4, "0")}${cname}${targetAt}000100010000003c0004c0000207`,
+    );
 
     ask(`${header("abcd", "0100")}0162${"07636c7573746572056c6f63616c00"}00010001`);
     const [refused] = (await once(client, "message")) as [Buffer];

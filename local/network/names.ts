@@ -2,9 +2,8 @@ import { closeSync, ftruncateSync, openSync, readFileSync, writeFileSync, writeS
 import { list, type PlatformObject, record, stringMap } from "../object.ts";
 import type { PodFacts } from "../platform-state.ts";
 import { NODE_IP } from "./rules.ts";
+import { externalTarget, instanceName, isExternalName, serviceNames } from "./service-names.ts";
 
-/** As Kubernetes' DNS: the namespace's own services by their short name, all by the longer ones. */
-export const CLUSTER_DOMAIN = "cluster.local";
 /** The host as pods see it. */
 const HOST_NAME = "host.weft.internal";
 /** Addresses for hosts of ServiceEntries that have none, as Istio allocates them: the proxy goes by port and Host header. */
@@ -27,9 +26,7 @@ export function hostsFile(pod: PodFacts, names: Names): string {
   ];
   let entries = 0;
   for (const object of names.objects) {
-    if (object.kind === "Service")
-      for (const address of addresses(object, names))
-        lines.push(`${address} ${serviceNames(object, pod.template.namespace).join(" ")}`);
+    if (object.kind === "Service") lines.push(...serviceLines(object, pod.template.namespace, names));
     else if (object.kind === "ServiceEntry" && pod.template.inject)
       for (const host of entryHosts(object)) {
         entries++;
@@ -43,33 +40,39 @@ export function hostsFile(pod: PodFacts, names: Names): string {
   return `${lines.join("\n")}\n`;
 }
 
-function addresses(service: PlatformObject, { pods, vip }: Names): string[] {
-  const spec = record(service.spec);
-  const ns = service.metadata.namespace ?? "default";
-  if (spec["clusterIP"] !== "None") {
-    const address = vip(`${ns}/${service.metadata.name}`);
-    return address === undefined ? [] : [address];
-  }
-  return endpointsOf(service, pods).map((p) => p.address.podIp);
+function serviceLines(service: PlatformObject, from: string, names: Names): string[] {
+  const own = serviceNames(service, from);
+  const target = isExternalName(service) ? externalTarget(service, names.objects) : service;
+  // A host outside is a name to look up, which no file of addresses can say: DNS does (dns.ts).
+  if (target === null || typeof target === "string")
+    return target === HOST_NAME ? [`${NODE_IP} ${own.join(" ")}`] : [];
+  const virtual = names.vip(keyOf(target));
+  if (virtual !== undefined && record(target.spec)["clusterIP"] !== "None")
+    return [`${virtual} ${own.join(" ")}`];
+  return endpointsOf(target, names.pods).flatMap((p) => {
+    const { podIp } = p.address;
+    const name = instanceName(p, target);
+    const itself = name === null ? [] : [`${podIp} ${own.map((n) => `${name}.${n}`).join(" ")}`];
+    return [`${podIp} ${own.join(" ")}`, ...itself];
+  });
 }
 
-/** The ready pods that a Service selects. */
+function keyOf({ metadata }: PlatformObject): string {
+  return `${metadata.namespace ?? "default"}/${metadata.name}`;
+}
+
+/** The pods that a Service selects, and publishes: ready ones, or all where it says so. */
 export function endpointsOf(service: PlatformObject, pods: readonly PodFacts[]): PodFacts[] {
   const selector = Object.entries(stringMap(record(service.spec)["selector"]));
   if (selector.length === 0) return [];
   const ns = service.metadata.namespace ?? "default";
+  const unready = record(service.spec)["publishNotReadyAddresses"] === true;
   return pods.filter(
     (p) =>
-      p.ready &&
+      (p.ready || unready) &&
       p.template.namespace === ns &&
       selector.every(([key, value]) => p.template.labels[key] === value),
   );
-}
-
-function serviceNames({ metadata }: PlatformObject, from: string): string[] {
-  const ns = metadata.namespace ?? "default";
-  const long = ["", ".svc", `.svc.${CLUSTER_DOMAIN}`].map((end) => `${metadata.name}.${ns}${end}`);
-  return ns === from ? [metadata.name, ...long] : long;
 }
 
 /**

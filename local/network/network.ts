@@ -116,9 +116,9 @@ export class MeshNetwork {
     if (!this.#closing) await this.#ask({ kind: "outside", processes });
   }
 
-  /** Rules for the addresses of Services. */
-  async services(rules: readonly string[]): Promise<void> {
-    if (!this.#closing) await this.#ask({ kind: "services", rules });
+  /** Rules for the addresses of Services, and the names that are hosts outside. */
+  async services(rules: readonly string[], aliases: readonly (readonly [string, string])[]): Promise<void> {
+    if (!this.#closing) await this.#ask({ kind: "services", rules, aliases });
   }
 
   async remove(name: string): Promise<void> {

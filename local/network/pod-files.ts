@@ -2,8 +2,9 @@ import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { PodFacts } from "../platform-state.ts";
 import type { Bind } from "./holder.ts";
-import { CLUSTER_DOMAIN, filesFirst, hostsFile, type Names, rewrite } from "./names.ts";
+import { filesFirst, hostsFile, type Names, rewrite } from "./names.ts";
 import { NODE_IP } from "./rules.ts";
+import { CLUSTER_DOMAIN } from "./service-names.ts";
 
 /** The files of /etc that a pod sees its own of; written in the pod's folder of the state directory. */
 export function podFiles(podDir: string, pod: PodFacts, names: Names): Bind[] {

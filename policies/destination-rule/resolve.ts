@@ -4,6 +4,7 @@ import type { Client } from "../client.ts";
 import { fullHost, hostMatches } from "../host.ts";
 import type { Loaded } from "../load.ts";
 import {
+  type Instance,
   isExported,
   objectsOf,
   type PolicyWorld,
@@ -102,35 +103,71 @@ const perRule = new Memo<WeakMap<object, Map<number, readonly ClusterIr[]>>>();
 
 function clustersOf(service: Service, port: ServicePort, rule: Rule | null): readonly ClusterIr[] {
   const subsets = ["", ...(rule?.spec.subsets ?? []).map((s) => s.name)];
-  return subsets.map((subset) => {
-    const policy = effective(rule, subset, port.number);
+  const { name, namespace, host } = service;
+  const ofService = subsets.map((subset): ClusterIr => {
     const labels = rule?.spec.subsets?.find((s) => s.name === subset)?.labels ?? {};
-    const passthrough =
-      service.resolution === "none" ||
-      (service.resolution === "eds" && service.headless && port.protocol === "tcp");
-    return {
-      host: service.host,
-      port: port.number,
+    return cluster(service, port, rule, {
+      host,
       subset,
-      service: { name: service.name, namespace: service.namespace },
-      protocol: port.protocol,
-      endpoints: passthrough
-        ? { kind: "original-destination" }
-        : service.resolution === "eds"
-          ? { kind: "eds", labels }
-          : {
-              kind: service.resolution,
-              endpoints: (service.inline[port.number] ?? []).filter((e) => selects(labels, e.labels)),
-            },
-      lb: lb(policy),
-      tls: tls(policy, service, port, subset),
-      pool: pool(policy),
-      outlier: outlier(policy),
-      external: service.external,
-      selectsPods: service.selector !== null,
-      source: rule === null ? null : rule.source,
-    } satisfies ClusterIr;
+      service: { name, namespace },
+      identities: service.identities[port.number] ?? [],
+      endpoints:
+        service.resolution === "none"
+          ? { kind: "original-destination" }
+          : service.resolution === "eds"
+            ? { kind: "eds", labels }
+            : {
+                kind: service.resolution,
+                endpoints: (service.inline[port.number] ?? []).filter((e) => selects(labels, e.labels)),
+              },
+    });
   });
+  const ofInstances = instancesAt(service, port).map((instance): ClusterIr => {
+    const { endpoint } = instance;
+    return cluster(service, port, rule, {
+      host: instanceHost(service, instance),
+      subset: "",
+      service: { name, namespace, host },
+      identities: endpoint.workload === null ? [] : [endpoint.workload.identity],
+      endpoints: { kind: "static", endpoints: [endpoint] },
+    });
+  });
+  return [...ofService, ...ofInstances];
+}
+
+/** HTTP knows a pod by its name in the Host header, other protocols by its address. */
+export function instancesAt(service: Service, port: ServicePort): readonly Instance[] {
+  const all = service.instances[port.number] ?? [];
+  const http = port.protocol === "http" || port.protocol === "http2" || port.protocol === "grpc";
+  return http ? all.filter((i) => i.named) : all;
+}
+
+/** Of one pod of a headless service: the name by which all its clusters and tables go. */
+export function instanceHost(service: Service, instance: Instance): string {
+  return `${instance.name}.${service.host}`;
+}
+
+interface Own extends Pick<ClusterIr, "host" | "subset" | "service" | "endpoints"> {
+  readonly identities: readonly string[];
+}
+
+function cluster(service: Service, port: ServicePort, rule: Rule | null, own: Own): ClusterIr {
+  const policy = effective(rule, own.subset, port.number);
+  return {
+    host: own.host,
+    port: port.number,
+    subset: own.subset,
+    service: own.service,
+    protocol: port.protocol,
+    endpoints: own.endpoints,
+    lb: lb(policy),
+    tls: tls(policy, service, port, own),
+    pool: pool(policy),
+    outlier: outlier(policy),
+    external: service.external,
+    selectsPods: service.selector !== null,
+    source: rule === null ? null : rule.source,
+  };
 }
 
 const LB: Readonly<Record<string, "least-request" | "round-robin" | "random" | "passthrough">> = {
@@ -142,10 +179,10 @@ function lb(policy: Policy): LoadBalancerIr {
   return { kind: LB[policy.loadBalancer?.simple ?? ""] ?? "least-request" };
 }
 
-function tls(policy: Policy, service: Service, port: ServicePort, subset: string): UpstreamTlsIr {
-  const identities = service.identities[port.number] ?? [];
+function tls(policy: Policy, service: Service, port: ServicePort, own: Own): UpstreamTlsIr {
+  const { subset, host, identities } = own;
   const sans = [...new Set(service.sans.length > 0 ? service.sans : identities)].sort();
-  const sniName = `outbound_.${port.number}_.${subset}_.${service.host}`;
+  const sniName = `outbound_.${port.number}_.${subset}_.${host}`;
   const given = policy.tls;
   switch (given?.mode) {
     case "DISABLE":

@@ -1,8 +1,17 @@
-import { readFileSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { relative, resolve } from "node:path";
+import { readOpened, withFile } from "#control-plane/sources/read-text.ts";
 import { walk } from "#control-plane/sources/walk.ts";
 import { checkObjects } from "#local/index.ts";
-import { buildWorld, type Issue, type Loaded, type LoadResult, load, validate } from "#policies/index.ts";
+import {
+  buildWorld,
+  type Issue,
+  type Loaded,
+  type LoadResult,
+  load,
+  tooLarge,
+  validate,
+} from "#policies/index.ts";
 import { UserError } from "./errors.ts";
 import { toPlatformObject } from "./platform-objects.ts";
 
@@ -14,11 +23,11 @@ export function yamlFiles(path: string, cwd: string): string[] {
   return walk(resolve(cwd, path)).files.map((file) => relative(cwd, file));
 }
 
-export function loadFile(file: string, cwd: string): LoadResult {
-  return load(
-    reading(file, () => readFileSync(resolve(cwd, file), "utf8")),
-    file,
-  );
+/** A file that somebody named, or one of a folder, where other tools have theirs. */
+export function loadFile(file: string, cwd: string, maybe = true): LoadResult {
+  const path = resolve(cwd, file);
+  const { bytes, tooLarge: cut } = reading(file, () => withFile(path, (opened) => readOpened(opened)));
+  return cut ? tooLarge(file, bytes.toString("latin1"), maybe) : load(bytes, file, maybe);
 }
 
 function reading<T>(path: string, read: () => T): T {

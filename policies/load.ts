@@ -1,4 +1,3 @@
-import { type Document, isNode, isScalar, LineCounter, parseAllDocuments, visit } from "yaml";
 import type { SourceRef } from "#ir/source.ts";
 import { checkDryRun } from "./annotations.ts";
 import { KINDS, type KindKey, type SpecOf, WITHOUT_SPEC } from "./kinds.ts";
@@ -6,6 +5,8 @@ import { NOT_CARRIED_OUT } from "./pod/fields.ts";
 import { OBJECT_META } from "./pod/metadata.ts";
 import { type PodStatus, podStatus } from "./pod/spec.ts";
 import { check, type Issue, isMap, object, type Path, required, showPath, str } from "./schema.ts";
+import { decodeText, mentionsObjects } from "./text.ts";
+import { readYaml, YamlError } from "./yaml.ts";
 
 /** One validated object. `line(path)` finds the line of a field; `raw` is the document as parsed. */
 export interface Loaded<K extends KindKey = KindKey> {
@@ -32,7 +33,7 @@ export interface LoadResult {
 
 // A policy file is written by people: above this it is a mistake or an attack on the parser.
 export const MAX_BYTES = 4 * 1024 * 1024;
-const MAX_ALIASES = 100;
+const MAX_DOCUMENTS = 20_000;
 const MAX_ISSUES = 50;
 
 /** RFC 1123 subdomain; an IPAddress may have colons. */
@@ -43,35 +44,68 @@ const objectName = check(str, (name) =>
 );
 const metadataSchema = object({ ...OBJECT_META, name: required(objectName), namespace: objectName });
 
-/** Parses YAML (or JSON) text into objects; never throws. An object with an error is left out, the others stand. */
-export function load(text: string, file: string, defaultNamespace = "default"): LoadResult {
-  return new FileLoader(file, defaultNamespace).load(text);
+/**
+ * Parses YAML (or JSON) text into objects; never throws. An object with an error is left out, the others stand.
+ * `maybe`: the file may be anybody's, as package.json in a folder of policies: what is no object is left alone.
+ */
+export function load(text: string | Uint8Array, file: string, maybe = false): LoadResult {
+  return new FileLoader(file).load(text, maybe);
 }
 
-export function tooLarge(file: string): LoadResult {
-  const message = `the file is larger than ${MAX_BYTES} bytes: split it, or take it out of the policies`;
+/** `maybe`: as for load; `head` is how it begins, which tells whether it is meant for the mesh at all. */
+export function tooLarge(file: string, head = "", maybe = false): LoadResult {
+  return !maybe || mentionsObjects(head)
+    ? failed(
+        file,
+        "too-large",
+        `the file is larger than ${MAX_BYTES} bytes: split it, or take it out of the policies`,
+      )
+    : leftAlone(file);
+}
+
+function failed(file: string, code: string, message: string): LoadResult {
   return {
     objects: [],
-    issues: [{ level: "error", code: "too-large", message, file, line: 1, object: "", path: "" }],
+    issues: [{ level: "error", code, message, file, line: 1, object: "", path: "" }],
+  };
+}
+
+/** What is nobody's object (package.json, values.yaml): told, and no reason to refuse the rest. */
+const LEFT_ALONE = "no Kubernetes object (neither apiVersion nor kind): left alone";
+function leftAlone(file: string): LoadResult {
+  return {
+    objects: [],
+    issues: [
+      { level: "warning", code: "foreign-file", message: LEFT_ALONE, file, line: 1, object: "", path: "" },
+    ],
   };
 }
 
 /** Loads one file again and again: a document that did not change gives the same objects as before. */
 export class FileLoader {
   readonly #file: string;
-  readonly #namespace: string;
   #parts: ReadonlyMap<string, LoadResult> = new Map();
 
-  constructor(file: string, defaultNamespace = "default") {
+  constructor(file: string) {
     this.#file = file;
-    this.#namespace = defaultNamespace;
   }
 
-  load(text: string): LoadResult {
-    if (Buffer.byteLength(text) > MAX_BYTES) return tooLarge(this.#file);
-    return this.#gather(documentsOf(text), ({ text, line }) =>
-      parse(text, line, this.#file, this.#namespace),
-    );
+  load(given: string | Uint8Array, maybe = false): LoadResult {
+    const file = this.#file;
+    if ((typeof given === "string" ? Buffer.byteLength(given) : given.length) > MAX_BYTES)
+      return tooLarge(file);
+    const decoded = decodeText(typeof given === "string" ? Buffer.from(given) : given);
+    if ("problem" in decoded) {
+      const letters = Buffer.from(given as Uint8Array)
+        .toString("latin1")
+        .replaceAll("\0", "");
+      return !maybe || mentionsObjects(letters) ? failed(file, "encoding", decoded.problem) : leftAlone(file);
+    }
+    const { text } = decoded;
+    const documents = documentsOf(text);
+    if (documents === null)
+      return failed(file, "too-many", `more than ${MAX_DOCUMENTS} documents in one file: split it`);
+    return this.#gather(documents, maybe, ({ text, line }) => parse(text, line, file, maybe));
   }
 
   /** A List as machines write it: plain JSON, of any size; nobody will look for its lines. */
@@ -82,8 +116,8 @@ export class FileLoader {
     } catch {}
     if (!Array.isArray(items)) return this.load(text);
     const documents = items.map((item) => ({ text: JSON.stringify(item), line: 1, item: item as unknown }));
-    return this.#gather(documents, ({ item }) => {
-      const found = new Collected(this.#file, this.#namespace);
+    return this.#gather(documents, false, ({ item }) => {
+      const found = new Collected(this.#file);
       found.add(item, [], () => 1);
       return found;
     });
@@ -91,19 +125,23 @@ export class FileLoader {
 
   #gather<D extends { text: string; line: number }>(
     documents: readonly D[],
+    maybe: boolean,
     read: (document: D) => LoadResult,
   ): LoadResult {
     const parts = new Map<string, LoadResult>();
     const results = documents.map((document) => {
-      const key = `${document.line}:${document.text}`;
+      const key = `${document.line}:${maybe}:${document.text}`;
       const result = this.#parts.get(key) ?? read(document);
       parts.set(key, result);
       return result;
     });
     this.#parts = parts;
+    const objects = results.flatMap((r) => r.objects);
+    const issues = results.flatMap((r) => r.issues);
+    const foreign = issues.find(({ code }) => code === "foreign-file");
     return {
-      objects: results.flatMap((r) => r.objects),
-      issues: bounded(results.flatMap((r) => r.issues)),
+      objects,
+      issues: bounded(issues.filter((i) => i.code !== "foreign-file" || i === foreign)),
     };
   }
 }
@@ -115,9 +153,15 @@ function bounded(issues: readonly Issue[]): readonly Issue[] {
   return [...errors, ...issues.filter(({ level }) => level === "warning")].slice(0, MAX_ISSUES);
 }
 
-/** At column 0 "---" begins a document wherever it stands (YAML 1.2, 9.1.2); directives belong to what follows them. */
-function documentsOf(text: string): { text: string; line: number }[] {
-  const starts = /^%/m.test(text) ? [] : [...text.matchAll(/^---(?=\s|$)/gm)].map((m) => m.index);
+/**
+ * At column 0 "---" begins a document wherever it stands (YAML 1.2, 9.1.2); directives belong to what follows them.
+ * Null: too many.
+ */
+function documentsOf(text: string): { text: string; line: number }[] | null {
+  const starts: number[] = [];
+  if (!/^%/m.test(text))
+    for (const { index } of text.matchAll(/^---(?=\s|$)/gm))
+      if (starts.push(index) > MAX_DOCUMENTS) return null;
   const documents: { text: string; line: number }[] = [];
   let line = 1;
   let from = 0;
@@ -130,45 +174,16 @@ function documentsOf(text: string): { text: string; line: number }[] {
   return documents;
 }
 
-function parse(text: string, firstLine: number, file: string, defaultNamespace: string): LoadResult {
-  const found = new Collected(file, defaultNamespace);
-  const lines = new LineCounter();
-  const lineAt = (offset: number): number => firstLine - 1 + lines.linePos(offset).line;
+/** Helm's and other templates before they are rendered. */
+const TEMPLATE = /\{\{-?\s*[.$\w"(/]/;
+
+function parse(text: string, firstLine: number, file: string, maybe: boolean): LoadResult {
+  const found = new Collected(file, maybe);
+  const lineIn = (line: number): number => firstLine - 1 + line;
   try {
-    const documents = parseAllDocuments(text, {
-      version: "1.1",
-      lineCounter: lines,
-      prettyErrors: false,
-      // The library compares every key with every other: a map of 60,000 keys would take half a minute.
-      uniqueKeys: false,
-    });
-    for (const document of Array.isArray(documents) ? documents : []) {
-      if (document.errors.length > 0) {
-        // The first one: what follows it is mostly its consequence.
-        const [error] = document.errors;
-        found.fail(lineAt(error!.pos[0]), "yaml", sayYaml(error!.message));
-        continue;
-      }
-      const twice = repeatedKey(document);
-      if (twice !== null) {
-        found.fail(lineAt(twice), "yaml", "the same key stands twice in one map: remove one of them");
-        continue;
-      }
-      const lineOf = (path: Path): number => {
-        for (let n = path.length; n >= 0; n--) {
-          const node = n === 0 ? document.contents : document.getIn(path.slice(0, n), true);
-          if (isNode(node) && node.range) return lineAt(node.range[0]);
-        }
-        return firstLine;
-      };
-      let value: unknown;
-      try {
-        value = document.toJS({ maxAliasCount: MAX_ALIASES });
-      } catch (error) {
-        found.fail(lineOf([]), "yaml", sayYaml((error as Error).message));
-        continue;
-      }
+    for (const { value, line } of readYaml(text)) {
       if (value === null || value === undefined) continue;
+      const lineOf = (path: Path): number => lineIn(line(path));
       if (
         isMap(value) &&
         typeof value["kind"] === "string" &&
@@ -179,36 +194,17 @@ function parse(text: string, firstLine: number, file: string, defaultNamespace: 
       else found.add(value, [], lineOf);
     }
   } catch (error) {
-    found.fail(firstLine, "yaml", sayYaml((error as Error).message));
+    const { message } = error as Error;
+    const line = lineIn(error instanceof YamlError ? error.line : 1);
+    if (!maybe || mentionsObjects(text)) found.fail(line, "yaml", message);
+    else found.fail(line, "foreign-file", LEFT_ALONE, "", "warning");
   }
-  return found;
-}
-
-/** Where the first key is that its map has already, or null. */
-function repeatedKey(document: Document): number | null {
-  let found: number | null = null;
-  visit(document, {
-    Map(_, { items }) {
-      const seen = new Set<unknown>();
-      for (const { key } of items) {
-        if (!isScalar(key)) continue;
-        if (seen.has(key.value)) {
-          found = key.range?.[0] ?? 0;
-          return visit.BREAK;
-        }
-        seen.add(key.value);
-      }
-      return undefined;
-    },
-  });
-  return found;
-}
-
-function sayYaml(message: string): string {
-  if (message.includes("call stack")) return "the YAML is nested too deeply to be read";
-  if (message.includes("alias count"))
-    return `more than ${MAX_ALIASES} uses of aliases: write the values out`;
-  return `the YAML is broken: ${message}`;
+  const template = TEMPLATE.exec(text);
+  if (template === null || !found.issues.some(({ level }) => level === "error")) return found;
+  const untold = new Collected(file);
+  const at = lineIn(text.slice(0, template.index).split("\n").length);
+  untold.fail(at, "template", "an unrendered template ({{ ... }}): render it first, as with `helm template`");
+  return untold;
 }
 
 /** Groups whose kinds are for the mesh; all others are somebody else's business. */
@@ -237,15 +233,22 @@ const INSTEAD: Readonly<Record<string, string>> = {
   IstioOperator: "this mesh is set up by its own configuration",
 };
 
+/** Neither a kind nor an apiVersion, or Helm's Chart.yaml, whose apiVersion is its own. */
+function isNobodys(value: Readonly<Record<string, unknown>>): boolean {
+  if (value["kind"] !== undefined) return false;
+  if (value["apiVersion"] === undefined) return true;
+  return ["v1", "v2"].includes(String(value["apiVersion"])) && !("metadata" in value) && "version" in value;
+}
+
 class Collected implements LoadResult {
   readonly objects: Loaded[] = [];
   readonly issues: Issue[] = [];
   readonly #file: string;
-  readonly #namespace: string;
+  readonly #maybe: boolean;
 
-  constructor(file: string, defaultNamespace: string) {
+  constructor(file: string, maybe = false) {
     this.#file = file;
-    this.#namespace = defaultNamespace;
+    this.#maybe = maybe;
   }
 
   fail(line: number, code: string, message: string, object = "", level: Issue["level"] = "error"): void {
@@ -255,6 +258,10 @@ class Collected implements LoadResult {
 
   add(value: unknown, base: Path, lineOf: (path: Path) => number): void {
     const line = (path: Path): number => lineOf([...base, ...path]);
+    if (this.#maybe && (!isMap(value) || isNobodys(value))) {
+      this.fail(line([]), "foreign-file", LEFT_ALONE, "", "warning");
+      return;
+    }
     if (!isMap(value) || typeof value["kind"] !== "string" || typeof value["apiVersion"] !== "string") {
       this.fail(line([]), "not-an-object", "not a Kubernetes object: it needs the texts apiVersion and kind");
       return;
@@ -324,7 +331,7 @@ class Collected implements LoadResult {
     }
     const metadata = metadataSchema(value["metadata"], ["metadata"], report);
     if (metadata === undefined || broken) return;
-    const namespace = entry.namespaced ? (metadata.namespace ?? this.#namespace) : "";
+    const namespace = entry.namespaced ? (metadata.namespace ?? "default") : "";
     who = namespace === "" ? `${kind} ${metadata.name}` : `${kind} ${namespace}/${metadata.name}`;
     const flat = WITHOUT_SPEC.has(key);
     const spec = entry.spec(flat ? value : (value["spec"] ?? {}), flat ? [] : ["spec"], report);

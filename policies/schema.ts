@@ -69,7 +69,6 @@ export function showPath(path: Path): string {
 function describe(value: unknown): string {
   if (value === null || value === undefined) return "null: it has no value";
   if (Array.isArray(value)) return value.length === 0 ? "an empty list" : "a list";
-  if (value instanceof Date) return "a date";
   if (typeof value === "object") return "a map";
   // JSON knows no NaN and no infinity.
   if (typeof value === "number") return String(value);
@@ -86,8 +85,6 @@ const wrong = (value: unknown, want: string, path: Path, report: Report): undefi
 export function text(like: string): Schema<string> {
   return shaped(
     (v, path, report) => {
-      // YAML 1.1 reads a bare timestamp as a date; Kubernetes means the text.
-      if (v instanceof Date) return v.toISOString();
       if (typeof v !== "string") return wrong(v, "a string", path, report);
       // Neither has a place in protobuf or in a head (half a surrogate pair has no UTF-8).
       if (v.isWellFormed() && !v.includes("\0")) return v;
@@ -248,7 +245,7 @@ export const NOT_A_HOST =
   'must be a DNS name: labels of letters, digits and "-", each at most 63 characters, or "*.suffix"';
 
 export function isMap(v: unknown): v is Record<string, unknown> {
-  return typeof v === "object" && v !== null && !Array.isArray(v) && !(v instanceof Date);
+  return typeof v === "object" && v !== null && !Array.isArray(v);
 }
 
 /** Which of the known names may be meant; else all of them. */

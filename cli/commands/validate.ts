@@ -9,8 +9,9 @@ export const validate: Command = {
   options: [],
   examples: ["weft validate examples/bookinfo", "weft validate policies.yaml -o json"],
   async run({ args, cwd, out }) {
-    const files = (args[0] as readonly string[]).flatMap((path) => yamlFiles(path, cwd));
-    const results = files.map((file) => loadFile(file, cwd));
+    const paths = args[0] as readonly string[];
+    const files = paths.flatMap((path) => yamlFiles(path, cwd));
+    const results = files.map((file) => loadFile(file, cwd, !paths.includes(file)));
     const loaded = results.flatMap((result) => result.objects);
     const objects = loaded.length;
     const issues = [...results.flatMap((result) => result.issues), ...together(loaded)];

@@ -161,8 +161,8 @@ const SAVES: readonly (readonly [string, readonly ((text: string) => void)[]])[]
     [
       () => truncateSync(at("deny.yaml")),
       ...Array.from(
-        { length: DENY.length + 1 },
-        (_, i) => (text: string) => put("deny.yaml", text.slice(0, i)),
+        { length: Math.ceil(DENY.length / 7) },
+        (_, i) => (text: string) => put("deny.yaml", text.slice(0, 7 * i)),
       ),
       (text) => put("deny.yaml", text),
     ],

@@ -11,7 +11,7 @@ import {
 } from "#policies/index.ts";
 import { FolderWatch } from "./folder-watch.ts";
 import type { LastGood } from "./last-good.ts";
-import { bytesOf, withFile } from "./read-text.ts";
+import { type Read, readOpened, withFile } from "./read-text.ts";
 import { type Awaited, Standing, WAIT_MS } from "./standing.ts";
 import { walk } from "./walk.ts";
 import { hasWriter } from "./writer.ts";
@@ -224,7 +224,7 @@ class Files {
       const restingMs = Math.max(this.#clock.now() - Number(stat.mtimeMs), now - state.pendingSince);
       const read = withFile(file, (opened) => {
         if (this.#isBeingWritten(file, state, stat.ino, opened.fd, restingMs)) return "unsettled";
-        return bytesOf(opened, file === this.#options.platform ? Number.MAX_SAFE_INTEGER : MAX_BYTES);
+        return readOpened(opened, file === this.#options.platform ? Number.MAX_SAFE_INTEGER : MAX_BYTES);
       });
       if (read === "unsettled") {
         this.unsettled = true;
@@ -269,24 +269,27 @@ class Files {
     return state.ino === ino && restingMs < SETTLE_MS;
   }
 
-  #take(file: string, state: State, bytes: Buffer | null, whole: boolean, now: number): void {
-    const text = bytes?.toString("utf8") ?? "";
-    const { loader } = state;
-    const result =
-      bytes === null
-        ? tooLarge(file)
-        : file === this.#options.platform
-          ? loader.loadList(text)
-          : loader.load(text);
+  #take(file: string, state: State, read: Read, whole: boolean, now: number): void {
+    const result = this.#load(file, state.loader, read);
     if (isBroken(result)) {
       this.#broken(file, state, result, now);
       return;
     }
     state.broken = false;
     state.issues = result.issues;
+    const text = read.bytes.toString("utf8");
     state.text = text;
     if (this.#isAtOnce(file)) this.#standing.drop(file);
     this.#standing.set(file, result.objects, now, { whole, open: /[^\n}\]"']$/.test(text) });
+  }
+
+  #load(file: string, loader: FileLoader, { bytes, tooLarge: cut }: Read): LoadResult {
+    // Where objects were before, or which somebody named, is meant for the mesh whatever it looks like.
+    const maybe = !this.#paths.includes(file) && (!this.#standing.has(file) || this.#standing.isEmpty(file));
+    if (cut) return tooLarge(file, bytes.toString("latin1"), maybe);
+    return file === this.#options.platform
+      ? loader.loadList(bytes.toString("utf8"))
+      : loader.load(bytes, maybe);
   }
 
   /** Its last good version stays: of before a restart, too. Without one, what can be read of it. */

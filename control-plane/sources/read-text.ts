@@ -21,15 +21,24 @@ export function withFile<T>(file: string, use: (opened: Opened) => T): T {
   }
 }
 
-/** The bytes of it, as many as there were when it was opened; null: more than a policy file may have. */
-export function bytesOf({ fd, size }: Opened, most: number = MAX_BYTES): Buffer | null {
-  if (size > most) return null;
-  const bytes = Buffer.allocUnsafe(size);
+export interface Read {
+  readonly bytes: Buffer;
+  /** It is larger than may be read: this is how it begins. */
+  readonly tooLarge: boolean;
+}
+
+const HEAD_BYTES = 64 * 1024;
+
+/** As many bytes as there were when it was opened. */
+export function readOpened({ fd, size }: Opened, most: number = MAX_BYTES): Read {
+  const tooLarge = size > most;
+  const wanted = tooLarge ? HEAD_BYTES : size;
+  const bytes = Buffer.allocUnsafe(wanted);
   let length = 0;
-  while (length < size) {
-    const read = readSync(fd, bytes, length, size - length, length);
+  while (length < wanted) {
+    const read = readSync(fd, bytes, length, wanted - length, length);
     if (read === 0) break;
     length += read;
   }
-  return bytes.subarray(0, length);
+  return { bytes: bytes.subarray(0, length), tooLarge };
 }

@@ -165,6 +165,9 @@ export class Standing {
   has(file: string): boolean {
     return this.#files.has(file);
   }
+  isEmpty(file: string): boolean {
+    return (this.#files.get(file)?.effective.length ?? 0) === 0;
+  }
   exists(file: string): boolean {
     return this.#files.get(file)?.exists === true;
   }

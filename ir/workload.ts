@@ -46,6 +46,8 @@ export interface TcpServiceIr {
   /** Without an address it does not take what is dialled at its port: only its names lead to it, in explicit mode. */
   readonly byNameOnly?: boolean;
   readonly protocol: "tcp" | "tls" | "auto";
+  /** What its callers may call it by, ports not written. */
+  readonly domains: readonly string[];
   /** For TLS without address: the SNI names that lead here. */
   readonly sniHosts: readonly string[];
   /** Of TLS ports, before `sniHosts`: the first that names the server wins. */

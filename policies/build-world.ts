@@ -334,7 +334,7 @@ function kubernetesService(
       name: p.name ?? "",
       number: p.port!,
       targetPort: p.targetPort ?? null,
-      protocol: protocolOf(p.name, p.appProtocol),
+      protocol: protocolOf(p.name, p.appProtocol, p.port!),
     }));
   const headless = s.spec.clusterIP === "None";
   // A platform may give a headless Service an address, too: where pods cannot be called by theirs.
@@ -396,7 +396,7 @@ function entryServices(e: Loaded<"networking.istio.io/ServiceEntry">, mesh: Mesh
     name: p.name ?? "",
     number: p.number,
     targetPort: p.targetPort ?? null,
-    protocol: protocolOf(p.protocol ?? p.name, undefined),
+    protocol: protocolOf(p.protocol ?? p.name, undefined, p.number),
   }));
   return e.spec.hosts.map((host) => ({
     kind: "entry",

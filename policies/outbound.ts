@@ -119,8 +119,14 @@ function httpHost(world: PolicyWorld, client: Client, service: Service, port: Se
   const routes = policyRoutes(world, client, service, port);
   if (routes !== null) return make(routes);
   // No policy speaks: the service alone decides, and the host stays the same object whatever else changes.
-  const key = `${port.number} ${service.namespace === client.namespace} ${world.mesh.clusterDomain}`;
-  return plainHosts.get(service, key, () => make([defaultRoute(service, port)]));
+  return plainHosts.get(service, plainKey(world, client, service, port), () =>
+    make([defaultRoute(service, port)]),
+  );
+}
+
+/** What else than the service goes into its plain host: who may leave the namespace out of its names. */
+function plainKey(world: PolicyWorld, client: Client, service: Service, port: ServicePort): string {
+  return `${port.number} ${service.namespace === client.namespace} ${world.mesh.clusterDomain}`;
 }
 
 const instanceHosts = new Memo<VirtualHostIr>();
@@ -177,6 +183,7 @@ function tcpInstance(base: TcpServiceIr, service: Service, instance: Instance): 
       host,
       port,
       addresses: [address],
+      domains: [...base.domains.map((name) => `${instance.name}.${name}`), address],
       destinations: destinationsTo(base.destinations, service, instance),
       http: base.http && {
         name: `${host}:${port}`,
@@ -274,6 +281,7 @@ function tcpService(
     addresses: service.addresses,
     // The addresses of a headless service are its instances', that of a host outside is its own.
     ...(service.headless || (service.kind === "kubernetes" && service.external) ? { byNameOnly: true } : {}),
+    domains: domainsOf(service, client.namespace, world),
     protocol,
     sniHosts: protocol === "tls" ? [service.host] : [],
     destinations: tcp?.destinations ?? [plain({ host: service.host, port: port.number, subset: "" })],
@@ -289,7 +297,7 @@ function tcpService(
     source: tcp?.source ?? null,
   });
   return tcp === null && tls.length === 0 && policy === null
-    ? plainTcp.get(service, String(port.number), make)
+    ? plainTcp.get(service, plainKey(world, client, service, port), make)
     : make();
 }
 

@@ -5,7 +5,15 @@ import { clientOf } from "./client.ts";
 import { resolveGateways } from "./gateways.ts";
 import { resolveOutbound } from "./outbound.ts";
 import { resolveMtls } from "./peer-authentication/resolve.ts";
-import { type PolicyWorld, type Service, selects, spiffeId, targetPortOf, type Workload } from "./world.ts";
+import {
+  type PolicyWorld,
+  protocolOf,
+  type Service,
+  selects,
+  spiffeId,
+  targetPortOf,
+  type Workload,
+} from "./world.ts";
 
 const results = new Memo<WorkloadIr>();
 
@@ -66,7 +74,7 @@ function resolveInbound(world: PolicyWorld, workload: Workload): InboundPortIr[]
   }
   for (const { name, port } of workload.ports) {
     if (ports.has(port)) continue;
-    const protocol = name === "http" || name.startsWith("http-") ? "http" : "auto";
+    const protocol = protocolOf(name, undefined, port);
     const mtls = resolveMtls(world, workload, port);
     ports.set(port, { port, servicePort: null, host: null, service: null, protocol, mtls });
   }

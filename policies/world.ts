@@ -150,28 +150,39 @@ export function selects(
   return true;
 }
 
-const PREFIXES: Readonly<Record<string, Protocol>> = {
-  http: "http",
-  "kubernetes.io/ws": "http",
-  http2: "http2",
-  "kubernetes.io/h2c": "http2",
-  grpc: "grpc",
-  "grpc-web": "grpc",
-  tcp: "tcp",
-  mongo: "tcp",
-  mysql: "tcp",
-  redis: "tcp",
-  tls: "tls",
-  https: "tls",
-};
+const PREFIXES: ReadonlyMap<string, Protocol> = new Map([
+  ["http", "http"],
+  ["kubernetes.io/ws", "http"],
+  ["http2", "http2"],
+  ["kubernetes.io/h2c", "http2"],
+  ["grpc", "grpc"],
+  ["grpc-web", "grpc"],
+  ["tcp", "tcp"],
+  ["mongo", "tcp"],
+  ["mysql", "tcp"],
+  ["redis", "tcp"],
+  ["tls", "tls"],
+  ["https", "tls"],
+  ["kubernetes.io/wss", "tls"],
+]);
 
-/** Istio's protocol selection: appProtocol, else the part of the port name before "-". */
-export function protocolOf(portName: string | undefined, appProtocol: string | undefined): Protocol {
+/**
+ * Ports of protocols whose server speaks first, so that nothing would ever be seen of them: SMTP, DNS, MySQL, MongoDB.
+ * istio.io/latest/docs/ops/configuration/traffic-management/protocol-selection ("Server First Protocols").
+ */
+const SERVER_FIRST_PORTS: ReadonlySet<number> = new Set([25, 53, 3306, 27017]);
+
+/** Istio's protocol selection: appProtocol, else the part of the port name before "-", else a well-known number. */
+export function protocolOf(
+  portName: string | undefined,
+  appProtocol: string | undefined,
+  port: number,
+): Protocol {
   const name = (appProtocol ?? portName ?? "").toLowerCase();
   return (
-    PREFIXES[name] ??
-    PREFIXES[name.startsWith("grpc-web") ? "grpc-web" : (name.split("-")[0] ?? "")] ??
-    "auto"
+    PREFIXES.get(name) ??
+    PREFIXES.get(name.startsWith("grpc-web") ? "grpc-web" : (name.split("-")[0] ?? "")) ??
+    (SERVER_FIRST_PORTS.has(port) ? "tcp" : "auto")
   );
 }
 

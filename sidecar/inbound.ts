@@ -2,15 +2,9 @@ import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import type { TLSSocket } from "node:tls";
 import { originalDestination, plainAddress } from "#lib/original-dst.ts";
+import { connectionRefusal } from "./filters/network.ts";
 import { type Detected, detect } from "./listen/detect.ts";
-import type {
-  ConnectionFacts,
-  DownstreamTls,
-  FilterChain,
-  Listener,
-  NetworkFilter,
-  Snapshot,
-} from "./snapshot.ts";
+import type { ConnectionFacts, DownstreamTls, FilterChain, Listener, Snapshot } from "./snapshot.ts";
 import { acceptTls } from "./tls/downstream.ts";
 import type { TlsSecret } from "./tls/secrets.ts";
 
@@ -29,10 +23,12 @@ export interface AcceptContext {
   snapshot(): Snapshot | null;
   secret(): TlsSecret | null;
   readonly trustDomain: string;
-  /** Whether a network filter (RBAC) lets the connection in. Fail closed on a filter it does not know. */
-  permits(filter: NetworkFilter, facts: ConnectionFacts): boolean;
   /** Envoy's words for the counter: "filter_chain_not_found", "rbac_denied", a TLS reason ... */
   refused(listener: string, reason: string, detail: string): void;
+  /** A network filter closes the connection, for the reason in Envoy's words; told besides `refused`. */
+  denied(accepted: Accepted, termination: string): void;
+  /** The client said nothing, or too little, for so long that the connection is served without knowing what it speaks. */
+  undetected(listener: Listener, facts: ConnectionFacts): void;
   /** No filter chain takes the connection; told besides `refused`. */
   unmatched(listener: Listener, facts: ConnectionFacts): void;
 }
@@ -78,6 +74,7 @@ export function acceptConnection(
       serverName: detected.serverName,
       peerIdentities: [],
     };
+    if (detected.timedOut) context.undetected(listener, facts);
     const chain = listener.findFilterChain(facts);
     if (chain === null) {
       refuse("filter_chain_not_found");
@@ -101,10 +98,11 @@ export function acceptConnection(
     );
   };
   const permit = (accepted: Accepted): void => {
-    for (const filter of accepted.chain.networkFilters) {
-      if (context.permits(filter, accepted.facts)) continue;
+    const termination = connectionRefusal(accepted.chain, accepted.facts);
+    if (termination !== null) {
       accepted.stream.destroy();
-      refuse("rbac_denied", filter.name);
+      refuse("rbac_denied", termination);
+      context.denied(accepted, termination);
       return;
     }
     onAccepted(accepted);

@@ -14,13 +14,14 @@ import { RECONNECT_MS, readBootstrap } from "./bootstrap.ts";
 import { ConfigArchive } from "./config/archive.ts";
 import { ConfigStore, TYPE_URL } from "./config/store.ts";
 import { createCaClient } from "./envoy/ca-client.ts";
-import { evaluateRbac } from "./filters/rbac.ts";
 import { connectionOptions } from "./http/connection-options.ts";
 import { HttpHandler } from "./http/handler.ts";
 import { Pools } from "./http/pools.ts";
 import { RetryBudget } from "./http/retry.ts";
 import { DownstreamConnection } from "./http1/downstream.ts";
+import { UndetectedPorts } from "./listen/undetected.ts";
 import { DataPlane } from "./proxy.ts";
+import { TcpConnections } from "./tcp/connections.ts";
 import { serveTcp } from "./tcp/terminal.ts";
 import { ProcessTelemetry } from "./telemetry/process-telemetry.ts";
 
@@ -61,19 +62,20 @@ const shared = {
   observer: telemetry.http,
 };
 const connections = new Set<DownstreamConnection>();
+const tcpConnections = new TcpConnections();
+const undetected = new UndetectedPorts(log);
 
 const plane = new DataPlane(
   {
     trustDomain,
     secret,
-    permits: (filter, facts) =>
-      filter.kind === "noop" ||
-      evaluateRbac(filter.rbac, { connection: facts, head: null, remoteAddress: facts.sourceAddress })
-        .allowed,
     refused: (listener, reason, detail) => {
       stats.refused(reason);
       log.debug("connection refused", { listener, reason, detail });
     },
+    denied: (accepted, termination) => telemetry.tcp.denied(accepted, termination),
+    undetected: (listener, facts) =>
+      undetected.tell(listener.name, facts.destinationPort, listener.listenerFiltersTimeoutMs),
     unmatched: (listener, facts) => telemetry.tcp.unmatched(listener, facts),
   },
   {
@@ -89,7 +91,7 @@ const plane = new DataPlane(
       if (snapshot === null) accepted.stream.destroy();
       else {
         const observer = telemetry.tcp.begin(accepted, tcp, snapshot);
-        serveTcp(accepted, tcp, snapshot, secret(), trustDomain, observer);
+        tcpConnections.add(accepted, serveTcp(accepted, tcp, snapshot, secret(), trustDomain, observer));
       }
     },
     drainHttp: () => {
@@ -103,6 +105,7 @@ store.subscribe((snapshot) => {
     (failed) => failed.forEach((address) => void log.error(`cannot listen on ${address}`)),
     (error: Error) => log.error(error.message),
   );
+  tcpConnections.review(snapshot);
 });
 
 const { node } = config;

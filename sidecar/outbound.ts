@@ -25,7 +25,8 @@ export interface UpstreamOptions {
 
 /**
  * Opens a connection to a host as its cluster says: source address, timeout, keep-alive, mTLS with secure naming.
- * Calls back once. The stream is ready for bytes; `alpn` is the protocol agreed on, or "".
+ * Calls back once, unless the function that it returns is called before: that gives the dialling up. The stream is
+ * ready for bytes; `alpn` is the protocol agreed on, or "".
  */
 export function connectUpstream(
   cluster: Cluster,
@@ -33,7 +34,7 @@ export function connectUpstream(
   options: UpstreamOptions,
   onOpen: (stream: Duplex, alpn: string) => void,
   onFailed: (failure: UpstreamFailure) => void,
-): void {
+): () => void {
   const where = host.pipe ?? `${host.address}:${host.port}`;
   const failed = (message: string): void =>
     onFailed({ flag: "UF", message: `${cluster.name} at ${where}: ${message}` });
@@ -49,7 +50,7 @@ export function connectUpstream(
   };
   const { tls } = chooseTransport(cluster, host);
   if (tls !== null) {
-    startTls(
+    return startTls(
       to,
       options.secret,
       {
@@ -67,16 +68,18 @@ export function connectUpstream(
       (secured) => onOpen(secured, secured.alpnProtocol || ""),
       (failure) => failed(failure.message),
     );
-    return;
   }
   const socket = connect(to);
   let settled = false;
-  const fail = (message: string): void => {
-    if (settled) return;
+  const giveUp = (): boolean => {
+    if (settled) return false;
     settled = true;
     clearTimeout(timer);
     socket.destroy();
-    failed(message);
+    return true;
+  };
+  const fail = (message: string): void => {
+    if (giveUp()) failed(message);
   };
   const timer = setTimeout(() => fail("no connection in time"), timerMs(cluster.connectTimeoutMs));
   socket.on("error", (error) => fail(error.message));
@@ -86,4 +89,5 @@ export function connectUpstream(
     clearTimeout(timer);
     onOpen(socket, "");
   });
+  return giveUp;
 }

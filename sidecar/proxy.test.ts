@@ -2,8 +2,9 @@ import { once } from "node:events";
 import { connect, createServer } from "node:net";
 import { expect, test } from "vitest";
 import { createLogger } from "#lib/log.ts";
+import { DENY_ALL } from "./config/decode/rbac.ts";
 import { DataPlane } from "./proxy.ts";
-import type { FilterChain, Listener, Snapshot } from "./snapshot.ts";
+import type { FilterChain, Listener, NetworkFilter, Snapshot } from "./snapshot.ts";
 import { TcpProxy } from "./tcp/proxy.ts";
 
 function snapshotOf(port: number, chain: FilterChain | null): Snapshot {
@@ -33,7 +34,7 @@ const chain = {
   terminal: { kind: "tcp" },
 } as unknown as FilterChain;
 
-async function start(permits: boolean, found: FilterChain | null) {
+async function start(found: FilterChain | null) {
   const app = createServer({ allowHalfOpen: true }, (s) => s.on("error", () => {}).pipe(s)).listen(
     0,
     "127.0.0.1",
@@ -44,7 +45,8 @@ async function start(permits: boolean, found: FilterChain | null) {
     {
       trustDomain: "cluster.local",
       secret: () => null,
-      permits: () => permits,
+      denied: () => {},
+      undetected: () => {},
       unmatched: () => {},
       refused: (_l, reason) => refusals.push(reason),
     },
@@ -67,7 +69,7 @@ async function start(permits: boolean, found: FilterChain | null) {
 }
 
 test("peeked bytes reach the app, and a drain cuts what outlives the deadline", async () => {
-  const { app, proxy, client } = await start(true, chain);
+  const { app, proxy, client } = await start(chain);
   expect(String((await once(client, "data"))[0])).toBe("SSH-2.0-x\r\n");
   await proxy.drain(50);
   await expect.poll(() => client.destroyed).toBe(true);
@@ -75,11 +77,13 @@ test("peeked bytes reach the app, and a drain cuts what outlives the deadline", 
   app.close();
 });
 
+const guardedBy = (filter: object): FilterChain => ({ ...chain, networkFilters: [filter as NetworkFilter] });
 test.each([
-  [false, chain, "rbac_denied"],
-  [true, null, "filter_chain_not_found"],
-])("permits %s, chain %o: closed, with %s", async (permits, found, reason) => {
-  const { app, proxy, client, refusals } = await start(permits, found);
+  ["a filter that denies", guardedBy({ kind: "rbac", name: "r", rbac: DENY_ALL }), "rbac_denied"],
+  ["a filter of a new kind", guardedBy({ kind: "new", name: "n" }), "rbac_denied"],
+  ["no chain", null, "filter_chain_not_found"],
+])("%s: closed", async (_name, found, reason) => {
+  const { app, proxy, client, refusals } = await start(found);
   client.resume();
   await expect.poll(() => refusals).toEqual([reason]);
   await expect.poll(() => client.destroyed).toBe(true);

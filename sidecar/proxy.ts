@@ -25,8 +25,9 @@ export class DataPlane {
     this.#context = {
       trustDomain: context.trustDomain,
       secret: () => context.secret(),
-      permits: (filter, facts) => context.permits(filter, facts),
       refused: (listener, reason, detail) => context.refused(listener, reason, detail),
+      denied: (accepted, termination) => context.denied(accepted, termination),
+      undetected: (listener, facts) => context.undetected(listener, facts),
       unmatched: (listener, facts) => context.unmatched(listener, facts),
       snapshot: () => this.#snapshot,
     };

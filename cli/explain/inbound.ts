@@ -133,11 +133,10 @@ export function bare(spiffeId: string): string {
   return spiffeId.replace(/^spiffe:\/\//, "");
 }
 
-/** What our proxies and istiod's Envoys offer inside of mutual TLS. */
-function alpn(tls: UpstreamTls | null, http: boolean): string[] {
+/** What the caller's proxy offers in its handshake is what its cluster says; in plaintext the bytes speak. */
+function alpn(tls: UpstreamTls | null, http: boolean): readonly string[] {
   if (tls === null) return http ? ["http/1.1"] : [];
-  if (!tls.alpnProtocols.includes("istio")) return [...tls.alpnProtocols];
-  return http ? ["istio-http/1.1", "istio", "http/1.1"] : ["istio-peer-exchange", "istio"];
+  return tls.alpnProtocols;
 }
 
 function accepting(snapshot: Snapshot, address: string, port: number) {

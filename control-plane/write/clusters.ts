@@ -4,7 +4,7 @@ import { ClusterSchema } from "#xds/gen/envoy/config/cluster/v3/cluster_pb.js";
 import { RawBufferSchema } from "#xds/gen/envoy/extensions/transport_sockets/raw_buffer/v3/raw_buffer_pb.js";
 import { UpstreamTlsContextSchema } from "#xds/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.js";
 import { HttpProtocolOptionsSchema } from "#xds/gen/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.js";
-import { clusterName, sourceMetadata, type WriteContext } from "./context.ts";
+import { clusterName, sourceMetadata, tcpClusterName, type WriteContext } from "./context.ts";
 import { loadAssignment } from "./endpoints.ts";
 import {
   any,
@@ -43,17 +43,24 @@ export function writeClusters(ir: WorkloadIr, context: WriteContext): Resource[]
   if (context.otlpPath !== null) bodies.push(tracingCluster(context.otlpPath));
   const bound = encode(ClusterSchema, bind(ir.ip));
   return [
-    ...ir.clusters.map((c) => {
-      const shared = outbound.get(c, "", () => clusterResource(outboundCluster(c)));
-      if (!transparent && !c.selectsPods) return shared;
-      return boundTo.get(shared, ir.ip, () => extended(shared, bound, ir.ip));
-    }),
+    ...ir.clusters.flatMap((c) =>
+      outboundClusters(c).map((shared) => {
+        if (!transparent && !c.selectsPods) return shared;
+        return boundTo.get(shared, ir.ip, () => extended(shared, bound, ir.ip));
+      }),
+    ),
     ...bodies.map(clusterResource),
   ];
 }
 
 /** Proxies that share a cluster of the IR share its bytes; their own source address is appended. */
-const outbound = new Memo<Resource>();
+const outbound = new Memo<readonly Resource[]>();
+function outboundClusters(c: ClusterIr): readonly Resource[] {
+  return outbound.get(c, "", () =>
+    [outboundCluster(c), ...(c.protocol === "auto" ? [tcpCluster(c)] : [])].map(clusterResource),
+  );
+}
+
 const boundTo = new Memo<Resource>();
 
 function clusterResource(body: Json): Resource {
@@ -155,6 +162,10 @@ function outboundCluster(c: ClusterIr): Json {
     ...transport(c.tls, alpn(c)),
     metadata: metadata(c),
   };
+}
+
+function tcpCluster(c: ClusterIr): Json {
+  return { ...outboundCluster(c), name: tcpClusterName(c), ...transport(c.tls, TCP_ALPN) };
 }
 
 function metadata(c: ClusterIr): Json {
@@ -281,12 +292,17 @@ function protocolOptions(
   };
 }
 
+const TCP_ALPN = ["istio"];
+
 /** Static lists that stand for the istio.alpn filter, which stock Envoy lacks. */
 function alpn(c: ClusterIr): string[] {
   if (c.protocol === "http2" || c.protocol === "grpc" || c.pool?.upgradeToHttp2)
     return ["istio-h2", "istio", "h2"];
   if (c.protocol === "http") return ["istio-http/1.1", "istio", "http/1.1"];
-  return ["istio"];
+  // What the client speaks goes on, HTTP/1.1 or h2c. These names choose the callee's HTTP chain and no server selects
+  // them, so that the preface tells which of the two it is.
+  if (c.protocol === "auto") return ["istio-http/1.1", "istio"];
+  return TCP_ALPN;
 }
 
 function transport(tls: UpstreamTlsIr, protocols: string[]): Json {

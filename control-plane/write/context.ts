@@ -16,6 +16,15 @@ export function clusterName(ref: ClusterRef): string {
   return `outbound|${ref.port}|${ref.subset}|${ref.host}`;
 }
 
+/**
+ * The cluster for raw bytes to a port whose protocol nobody declared; `clusterName` is the one for HTTP. The callee
+ * chooses its filter chain by the ALPN of the handshake, so that the two uses differ in what they offer. istiod has one
+ * cluster and a filter (istio.alpn) that Envoy lacks. Endpoints are those of `clusterName`.
+ */
+export function tcpClusterName(ref: ClusterRef): string {
+  return `outbound-tcp|${ref.port}|${ref.subset}|${ref.host}`;
+}
+
 /** istiod's `istio.config` path, and the file and line for explain. */
 export function sourceMetadata(source: SourceRef | null): Json | null {
   if (source === null) return null;

@@ -15,7 +15,7 @@ import { OriginalDstSchema } from "#xds/gen/envoy/extensions/filters/listener/or
 import { TlsInspectorSchema } from "#xds/gen/envoy/extensions/filters/listener/tls_inspector/v3/tls_inspector_pb.js";
 import { TcpProxySchema } from "#xds/gen/envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy_pb.js";
 import { rbacFilters } from "./authorization.ts";
-import { clusterName, type WriteContext } from "./context.ts";
+import { clusterName, tcpClusterName, type WriteContext } from "./context.ts";
 import { accessLog, httpManager, refusalLog } from "./http-manager.ts";
 import { duration, extension, type Json, type Resource, resource, socketAddress } from "./resource.ts";
 import { gatewayTableName } from "./routes.ts";
@@ -26,7 +26,14 @@ const OUTBOUND_PORT = 15001;
 const INBOUND_PORT = 15006;
 const MTLS_HTTP = ["istio-http/1.0", "istio-http/1.1", "istio-h2"];
 const MTLS_TCP = ["istio-peer-exchange", "istio"];
-const PLAIN_HTTP = ["http/1.1", "h2c"];
+/** HTTP/1.0 too: it is asked to come back as HTTP/1.1, on a port that is declared as on one that is not. */
+const PLAIN_HTTP = ["http/1.0", "http/1.1", "h2c"];
+
+/**
+ * How long a client may say nothing where its first bytes are to tell what it speaks; then it is TCP. istiod waits for
+ * ever today, which a server that speaks first never survives; this is what its protocolDetectionTimeout once was.
+ */
+const DETECTION_TIMEOUT = "5s";
 
 const tlsInspector = extension("envoy.filters.listener.tls_inspector", TlsInspectorSchema);
 const httpInspector = extension("envoy.filters.listener.http_inspector", HttpInspectorSchema);
@@ -87,43 +94,56 @@ function tcp(cluster: string, context: WriteContext): Json {
 function tcpTo(destinations: readonly WeightedClusterIr[], ir: WorkloadIr, context: WriteContext): Json {
   const first = destinations[0];
   if (first === undefined) return tcp("BlackHoleCluster", context);
-  const name = clusterName(first.cluster);
-  const idleMs = tcpIdleTimeouts(ir).get(name);
+  const uses = tcpUses(ir);
+  const nameOf = ({ cluster }: WeightedClusterIr): string =>
+    uses.get(clusterName(cluster))?.name ?? clusterName(cluster);
+  const idleMs = uses.get(clusterName(first.cluster))?.idleMs ?? null;
   return extension("envoy.filters.network.tcp_proxy", TcpProxySchema, {
-    stat_prefix: name,
+    stat_prefix: clusterName(first.cluster),
     ...(destinations.length === 1
-      ? { cluster: name }
+      ? { cluster: nameOf(first) }
       : {
-          weighted_clusters: {
-            clusters: destinations.map((d) => ({ name: clusterName(d.cluster), weight: d.weight })),
-          },
+          weighted_clusters: { clusters: destinations.map((d) => ({ name: nameOf(d), weight: d.weight })) },
         }),
-    ...(idleMs === undefined ? {} : { idle_timeout: duration(idleMs) }),
+    ...(idleMs === null ? {} : { idle_timeout: duration(idleMs) }),
     access_log: accessLog(context),
   });
 }
 
-const idleTimeouts = new Memo<ReadonlyMap<string, number>>();
+interface TcpUse {
+  /** The cluster that takes raw bytes. */
+  readonly name: string;
+  /** From a DestinationRule. */
+  readonly idleMs: number | null;
+}
 
-/** By cluster name, of those that a DestinationRule gives one; read once per IR, not once per service. */
-function tcpIdleTimeouts(ir: WorkloadIr): ReadonlyMap<string, number> {
-  return idleTimeouts.get(ir, "", () => {
-    const found = new Map<string, number>();
+const tcpUsesOf = new Memo<ReadonlyMap<string, TcpUse>>();
+
+/** What a TCP proxy must know of a cluster, by `clusterName`, where it is not the default; read once per IR. */
+function tcpUses(ir: WorkloadIr): ReadonlyMap<string, TcpUse> {
+  return tcpUsesOf.get(ir, "", () => {
+    const found = new Map<string, TcpUse>();
     for (const cluster of ir.clusters) {
-      const ms = cluster.pool?.tcpIdleTimeoutMs ?? null;
-      if (ms !== null) found.set(clusterName(cluster), ms);
+      const idleMs = cluster.pool?.tcpIdleTimeoutMs ?? null;
+      const auto = cluster.protocol === "auto";
+      if (auto || idleMs !== null)
+        found.set(clusterName(cluster), {
+          name: auto ? tcpClusterName(cluster) : clusterName(cluster),
+          idleMs,
+        });
     }
     return found;
   });
 }
 
-/** What of the timeouts goes into the listeners of these services: they come from the clusters, not from the services. */
-function idleKey(services: readonly TcpServiceIr[], ir: WorkloadIr): string {
-  const idle = tcpIdleTimeouts(ir);
-  if (idle.size === 0) return "";
+/** What of the clusters goes into the listeners of these services: it does not come from the services themselves. */
+function tcpKey(services: readonly TcpServiceIr[], ir: WorkloadIr): string {
+  const uses = tcpUses(ir);
+  if (uses.size === 0) return "";
   return services
     .flatMap((s) => [s, ...s.tlsRoutes])
-    .map(({ destinations: [first] }) => (first === undefined ? "" : idle.get(clusterName(first.cluster))))
+    .flatMap(({ destinations }) => destinations.map((d) => uses.get(clusterName(d.cluster))))
+    .map((use) => (use === undefined ? "" : `${use.name} ${use.idleMs}`))
     .join(":");
 }
 
@@ -142,9 +162,7 @@ function httpPorts(ir: WorkloadIr, context: WriteContext): Json[] {
       address: socketAddress("0.0.0.0", t.port),
       bind_to_port: false,
       traffic_direction: "OUTBOUND",
-      listener_filters: [httpInspector],
-      listener_filters_timeout: "0s",
-      continue_on_listener_filters_timeout: true,
+      ...inspection([httpInspector]),
       filter_chains: [
         {
           filter_chain_match: { transport_protocol: "raw_buffer", application_protocols: PLAIN_HTTP },
@@ -188,7 +206,7 @@ function serviceListeners(ir: WorkloadIr, context: WriteContext): Resource[] {
         context.accessLog,
       ];
       listeners.push(
-        ofService.get(s, [...key, s.http === null ? "" : app, idleKey([s], ir)].join(), () =>
+        ofService.get(s, [...key, s.http === null ? "" : app, tcpKey([s], ir)].join(), () =>
           listenerResource({
             ...tcpService(s, address, ir, context),
             ...(bound ? {} : { bind_to_port: false }),
@@ -202,7 +220,7 @@ function serviceListeners(ir: WorkloadIr, context: WriteContext): Resource[] {
   for (const [port, services] of byPort) {
     // HTTP and something else on one port of every address: HTTP keeps it.
     if (taken.has(port)) continue;
-    const key = [app, mode, context.flavour, services.length, idleKey(services, ir)].join();
+    const key = [app, mode, context.flavour, services.length, tcpKey(services, ir)].join();
     listeners.push(
       ofService.get(services[0]!, `*${key}${services.map((s) => s.host).join()}`, () =>
         listenerResource(anyAddressListener(port, services, ir, context)),
@@ -257,9 +275,7 @@ function tcpService(s: TcpServiceIr, address: string, ir: WorkloadIr, context: W
   if (s.http !== null) {
     return {
       ...base,
-      listener_filters: [httpInspector],
-      listener_filters_timeout: "0s",
-      continue_on_listener_filters_timeout: true,
+      ...inspection([httpInspector]),
       filter_chains: [
         {
           filter_chain_match: { transport_protocol: "raw_buffer", application_protocols: PLAIN_HTTP },
@@ -350,7 +366,7 @@ function inspection(filters: readonly Json[]): Json {
   if (filters.length === 0) return {};
   return {
     listener_filters: [...filters],
-    listener_filters_timeout: "0s",
+    listener_filters_timeout: DETECTION_TIMEOUT,
     continue_on_listener_filters_timeout: true,
   };
 }

@@ -94,15 +94,20 @@ function hostBytes(h: VirtualHostIr, domains: readonly string[]): Uint8Array {
 
 /** The explicit HTTP proxy sees every port at once, so here the port belongs to the domain. */
 function proxyTable(ir: WorkloadIr): Resource {
-  const hosts = ir.outboundHttp.flatMap((t: RouteTableIr) =>
-    t.virtualHosts.map((h) => ({
-      ...h,
-      domains: h.domains
-        .filter((d) => d !== "*")
-        .flatMap((d) => (t.port === 80 ? [d, `${d}:${t.port}`] : [`${d}:${t.port}`])),
-    })),
+  const declared = ir.outboundHttp.flatMap((t: RouteTableIr) =>
+    t.virtualHosts.map((h) => ({ ...h, domains: withPort(h.domains, t.port) })),
   );
-  return table("http_proxy", hosts, fallback(ir.outboundMode), false);
+  // A request to the proxy is HTTP by its form: the port needs no name for that.
+  const undeclared = ir.tcpServices.flatMap(({ http, domains }) =>
+    (http?.virtualHosts ?? []).map((h) => ({ ...h, domains: withPort(domains, http!.port) })),
+  );
+  return table("http_proxy", [...declared, ...undeclared], fallback(ir.outboundMode), false);
+}
+
+function withPort(domains: readonly string[], port: number): string[] {
+  return domains
+    .filter((d) => d !== "*")
+    .flatMap((d) => (port === 80 ? [d, `${d}:${port}`] : [`${d}:${port}`]));
 }
 
 function fallback(mode: WorkloadIr["outboundMode"]): Json {

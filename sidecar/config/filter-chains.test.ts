@@ -38,6 +38,8 @@ const chains = [
   chain("9080 tls", { destinationPort: 9080, transportProtocol: "tls" }),
   chain("catch-all http", { applicationProtocols: ["http/1.1", "h2c"] }),
   chain("exact", { serverNames: ["a.example.com"], transportProtocol: "tls" }),
+  chain("mesh http", { destinationPort: 2, applicationProtocols: ["istio-http/1.1"] }),
+  chain("mesh tcp", { destinationPort: 2, applicationProtocols: ["istio"] }),
   chain("suffix", { serverNames: ["*.example.com"], transportProtocol: "tls" }),
 ];
 
@@ -56,6 +58,16 @@ test.each<[string, Partial<ConnectionFacts>, string | null]>([
     "exact",
   ],
   ["a suffix", { destinationPort: 1, transportProtocol: "tls", serverName: "b.example.com" }, "suffix"],
+  [
+    "of two protocols that chains name, the one that the client puts first",
+    { destinationPort: 2, applicationProtocols: ["odd", "istio", "istio-http/1.1"] },
+    "mesh tcp",
+  ],
+  [
+    "and the other way round",
+    { destinationPort: 2, applicationProtocols: ["istio-http/1.1", "istio"] },
+    "mesh http",
+  ],
 ])("%s", (_why, over, wanted) => {
   expect(findFilterChain(chains, null, { ...facts, ...over })?.name ?? null).toBe(wanted);
 });

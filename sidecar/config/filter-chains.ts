@@ -26,13 +26,7 @@ const STEPS: readonly Rank[] = [
   (c, f) => serverNameRank(c.match.serverNames, f.serverName.toLowerCase()),
   (c, f) =>
     c.match.transportProtocol === "" ? 1 : c.match.transportProtocol === f.transportProtocol ? 2 : 0,
-  // Any common protocol selects; the client's own list counts, not what TLS will agree on.
-  (c, f) =>
-    c.match.applicationProtocols.length === 0
-      ? 1
-      : f.applicationProtocols.some((p) => c.match.applicationProtocols.includes(p))
-        ? 2
-        : 0,
+  (c, f) => protocolRank(c.match.applicationProtocols, f.applicationProtocols),
   (c, f) => rangeRank(c.match.sourcePrefixRanges, f.sourceAddress),
   (c, f) => (c.match.sourcePorts.length === 0 ? 1 : c.match.sourcePorts.includes(f.sourcePort) ? 2 : 0),
 ];
@@ -55,6 +49,13 @@ function rangeRank(ranges: readonly CidrRange[], address: string): number {
   let top = 0;
   for (const range of ranges) if (range.contains(address)) top = Math.max(top, 2 + range.length);
   return top;
+}
+
+/** The client's own list counts, not what TLS will agree on; its first name that any chain has decides. */
+function protocolRank(named: readonly string[], offered: readonly string[]): number {
+  if (named.length === 0) return 1;
+  const at = offered.findIndex((protocol) => named.includes(protocol));
+  return at < 0 ? 0 : 2 + offered.length - at;
 }
 
 function serverNameRank(names: readonly string[], name: string): number {

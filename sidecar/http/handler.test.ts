@@ -132,8 +132,9 @@ async function start(ports: number[], limits: Limits = {}, routeLimits: RouteLim
     {
       trustDomain: "cluster.local",
       secret: () => null,
-      permits: () => true,
+      denied: () => {},
       refused: () => {},
+      undetected: () => {},
       unmatched: () => {},
     },
     {

@@ -5,6 +5,7 @@ import { TLSSocket } from "node:tls";
 import { timerMs } from "#lib/clock.ts";
 import { pickHost } from "../cluster/balancer.ts";
 import { evaluateFault, type FaultVerdict } from "../filters/fault.ts";
+import { chainOfNow } from "../filters/network.ts";
 import { evaluateRbac, type Rbac, type RbacInput } from "../filters/rbac.ts";
 import { Verdict } from "../http1/errors.ts";
 import type { Exchange, ExchangeHandler } from "../http1/exchange.ts";
@@ -126,18 +127,11 @@ export class HttpHandler implements ExchangeHandler {
 
   /** The chain of now. Fails closed where this connection would not be accepted today. */
   #chainOf(snapshot: Snapshot): FilterChain | null {
-    const { listener, facts, stream } = this.#accepted;
-    const chain = snapshot.listeners.get(listener.name)?.findFilterChain(facts) ?? null;
-    if (chain === null || chain.hash === this.#accepted.chain.hash) return chain;
-    if ((chain.tls !== null) !== stream instanceof TLSSocket) return null;
-    if (chain.tls?.requireClientCertificate === true && facts.peerIdentities.length === 0) return null;
-    for (const filter of chain.networkFilters)
-      if (filter.kind === "rbac" && !this.#allows(filter.rbac, null)) return null;
-    return chain;
+    const chain = chainOfNow(snapshot.listeners.get(this.#accepted.listener.name), this.#accepted);
+    return "refusal" in chain ? null : chain;
   }
 
-  /** @param config null: asked of the connection, not of a request */
-  #allows(rbac: Rbac, config: HttpConfig | null): boolean {
+  #allows(rbac: Rbac, config: HttpConfig): boolean {
     this.#rbac.config = config;
     return evaluateRbac(rbac, this.#rbac).allowed;
   }

@@ -2,8 +2,10 @@ import { once } from "node:events";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { connect as tlsConnect } from "node:tls";
 import { afterEach, expect, test } from "vitest";
+import { TestClock } from "#lib/clock.ts";
 import { HelloParser } from "./client-hello.ts";
-import { type Detected, detect, httpProtocol, inspect } from "./detect.ts";
+import { type Detected, detect, inspect } from "./detect.ts";
+import { httpProtocol } from "./http-head.ts";
 
 const both = { tls: true, http: true, timeoutMs: 0 };
 let server: Server | undefined;
@@ -107,11 +109,61 @@ test.each([
   ["get /x HTTP/1.1\r\n", "http/1.1"],
   ["PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "h2c"],
   ["PRI * HT", null],
+  ["PRI * HTTP/2.0\r\n\r\nXX", "http/1.1"],
+  ["GET", null],
+  ["GET /x", null],
+  ["\r\n\r\n\r\n\r\nGET / HTTP/1.1\r\n", "http/1.1"],
+  // What http1/ refuses, but some servers take.
+  ["GET  / HTTP/1.1 \r\n", "http/1.1"],
+  ["GET\t/\tHTTP/1.1\r\n", "http/1.1"],
+  ["GET / http/1.1\n", "http/1.1"],
+  ["GET / HTTP/2.0\r\n", "http/1.1"],
+  ["GET / HTTP/1.1 more\r\n", "http/1.1"],
+  ["GET /\r\n", "http/1.1"],
+  ["GET\r/ HTTP/1.1\n", "http/1.1"],
+  [`${"M".repeat(100)} / HTTP/1.1\r\n`, "http/1.1"],
+  [`GET /${"x".repeat(20_000)}`, "http/1.1"],
+  [`GET /${"x".repeat(20_000)} HTTP/1.1\r\n`, "http/1.1"],
+  [`ODD /${"x".repeat(20_000)}`, "http/1.1"],
+  // Other protocols of text.
   ["SSH-2.0-OpenSSH_9\r\n", ""],
-  ["GET /x FTP/1.1\r\n", ""],
+  ["EHLO me\r\n", ""],
+  ["get key\r\n", ""],
+  ["GET key\r\n", ""],
+  ["*1\r\n$4\r\nPING\r\n", ""],
+  ["CONNECT {}\r\n", ""],
+  ["DESCRIBE rtsp://a RTSP/1.0\r\n", ""],
+  ["STATUS\r", ""],
+  ["x".repeat(20_000), ""],
+  [`set k ${"x".repeat(20_000)}`, ""],
   ["\x00\x01", ""],
-])("%j is %j", (bytes, want) => {
+])("%.60j is %j", (bytes, want) => {
   expect(httpProtocol(Buffer.from(bytes, "latin1"))).toBe(want);
+});
+
+test.each([
+  ["GE", true],
+  ["GET /slow", true],
+  ["ODD /slow", true],
+  ["PRI *", true],
+  ["PING", false],
+  ["hello world", false],
+  ["\x16\x03\x01", false],
+])("%j, and no more in time: HTTP is %j", async (bytes, http) => {
+  server = createServer({ allowHalfOpen: true }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const client = connect((server.address() as { port: number }).port, "127.0.0.1");
+  client.write(bytes, "latin1");
+  const [socket] = (await once(server, "connection")) as [Socket];
+  const clock = new TestClock();
+  const seen = new Promise<Detected>((resolve) =>
+    detect(socket, { ...both, timeoutMs: 5000, clock }, resolve, () => {}),
+  );
+  await expect.poll(() => socket.bytesRead).toBe(bytes.length);
+  clock.advance(5000);
+  expect(await seen).toMatchObject({ timedOut: true, applicationProtocols: http ? ["http/1.1"] : [] });
+  client.destroy();
+  socket.destroy();
 });
 
 test("a silent client of a server-first protocol goes on after the timeout", async () => {
@@ -135,10 +187,15 @@ test("a client that leaves before saying anything is gone, not detected", async 
   expect(detected).toBeNull();
 });
 
+test("a request line that never ends, then a half-close, is HTTP", async () => {
+  const { detected, socket } = await accept((port) => connect(port, "127.0.0.1").end("GET / HTTP/1.1"));
+  expect(detected?.applicationProtocols).toEqual(["http/1.1"]);
+  expect(await readAll(socket)).toBe("GET / HTTP/1.1");
+});
+
 test.each([
   ["too little to tell", ["hi"]],
   ["in two pieces", ["h", "i"]],
-  ["a request line that never ends", ["GET / HTTP/1.1"]],
   ["the beginning of a ClientHello", ["\x16\x03\x01"]],
 ])("%s, then a half-close: TCP, with its bytes and its end", async (_name, pieces) => {
   const { detected, socket } = await accept((port) => {

@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 import { type Clock, systemClock } from "#lib/clock.ts";
 import { type ClientHello, HelloParser, HelloResult } from "./client-hello.ts";
+import { httpProtocol, likelyHttp } from "./http-head.ts";
 
 /** What was learnt from the first bytes; all of them are back in the socket afterwards. */
 export interface Detected {
@@ -8,14 +9,14 @@ export interface Detected {
   /** TLS: the client's own ALPN list. Plain: what the bytes are, in Envoy's names, or none. */
   readonly applicationProtocols: readonly string[];
   readonly serverName: string;
-  /** The timeout passed before enough bytes came (a server-first protocol, usually). */
+  /** The timeout passed before a byte came, or too few to tell (a server-first protocol, usually). */
   readonly timedOut: boolean;
 }
 
 export interface DetectOptions {
   readonly tls: boolean;
   readonly http: boolean;
-  /** 0 waits for ever, as Istio's protocolDetectionTimeout does. */
+  /** 0 waits for ever. */
   readonly timeoutMs: number;
   readonly clock?: Clock;
 }
@@ -26,11 +27,6 @@ const NOTHING: Detected = {
   serverName: "",
   timedOut: false,
 };
-const H2_PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "latin1");
-/** A request line above this is not waited for: what http1/ takes (a target of 16 KiB) is below. */
-const LONGEST_REQUEST_LINE = 17 * 1024;
-const LONGEST_METHOD = 64;
-
 /**
  * Peeks until the protocol is known, the timeout passes, or the peer is done. Calls back exactly once, unless the
  * socket dies first: then `onGone`. The bytes are unshifted, so whoever reads next sees the stream from its start.
@@ -69,9 +65,9 @@ export function detect(
   const onReadable = (): void => {
     const chunk = socket.read() as Buffer | null;
     if (chunk === null) {
-      // The end is reached, but "end" is not emitted yet: the last moment at which bytes can be given back. Too little
-      // to tell is neither TLS nor HTTP, and what was sent before a half-close is still owed to the application.
-      if (seen.length > 0) finish(NOTHING);
+      // The end is reached, but "end" is not emitted yet: the last moment at which bytes can be given back, and what
+      // was sent before a half-close is still owed to the application.
+      if (seen.length > 0) finish(undecided(seen, options));
       return;
     }
     seen = seen.length === 0 ? chunk : Buffer.concat([seen, chunk]);
@@ -89,7 +85,7 @@ export function detect(
   // The handler stays until "close": a reset between detection and the next owner must not be uncaught.
   socket.on("error", noop);
   if (options.timeoutMs > 0)
-    cancel = clock.after(options.timeoutMs, () => finish({ ...NOTHING, timedOut: true }));
+    cancel = clock.after(options.timeoutMs, () => finish({ ...undecided(seen, options), timedOut: true }));
   if (socket.readableLength > 0) onReadable();
 }
 
@@ -108,42 +104,11 @@ export function inspect(bytes: Buffer, parser: HelloParser, options: DetectOptio
   return protocol === "" ? NOTHING : { ...NOTHING, applicationProtocols: [protocol] };
 }
 
+/** When no more is waited for: what began as a request is not let past the rules for HTTP by being slow. */
+function undecided(bytes: Buffer, options: DetectOptions): Detected {
+  return options.http && likelyHttp(bytes) ? { ...NOTHING, applicationProtocols: ["http/1.1"] } : NOTHING;
+}
+
 function tlsFacts(hello: ClientHello): Detected {
   return { transport: "tls", applicationProtocols: hello.alpn, serverName: hello.sni, timedOut: false };
-}
-
-/** "http/1.0", "http/1.1", "h2c", "" for anything else, null for "not yet". */
-export function httpProtocol(bytes: Buffer): string | null {
-  const prefix = Math.min(bytes.length, H2_PREFACE.length);
-  if (bytes.compare(H2_PREFACE, 0, prefix, 0, prefix) === 0)
-    return prefix === H2_PREFACE.length ? "h2c" : null;
-  let at = 0;
-  while (at < bytes.length && (bytes[at] === 13 || bytes[at] === 10) && at < 4) at++;
-  const start = at;
-  while (at < bytes.length && isToken(bytes[at]!)) at++;
-  if (at - start > LONGEST_METHOD) return "";
-  if (at === bytes.length) return null;
-  if (at === start || bytes[at] !== 0x20) return "";
-  const eol = bytes.indexOf(10, at);
-  if (eol < 0 ? bytes.length > LONGEST_REQUEST_LINE : eol >= LONGEST_REQUEST_LINE) return "";
-  if (eol < 0) return null;
-  const line = bytes.toString("latin1", at, eol);
-  const match = / HTTP\/1\.([01])\r?$/.exec(line);
-  if (match === null) return "";
-  return match[1] === "1" ? "http/1.1" : "http/1.0";
-}
-
-function isToken(byte: number): boolean {
-  if ((byte >= 0x30 && byte <= 0x39) || (byte >= 0x41 && byte <= 0x5a) || (byte >= 0x5e && byte <= 0x7a))
-    return true;
-  return (
-    byte === 0x21 ||
-    (byte >= 0x23 && byte <= 0x27) ||
-    byte === 0x2a ||
-    byte === 0x2b ||
-    byte === 0x2d ||
-    byte === 0x2e ||
-    byte === 0x7c ||
-    byte === 0x7e
-  );
 }

@@ -13,12 +13,20 @@ export interface TcpEnd {
   readonly flag: "-" | "NC" | "UH" | "UF";
   readonly result: TcpResult | null;
   readonly message: string;
+  /** Envoy's CONNECTION_TERMINATION_DETAILS: why we closed it, or "". */
+  readonly termination: string;
 }
 
 /** Hears of one connection; never decides. */
 export interface TcpObserver {
   onOpen(cluster: Cluster, host: Host, proxy: TcpProxy): void;
   onEnd(end: TcpEnd): void;
+}
+
+/** One connection that is being served. */
+export interface TcpSession {
+  /** Ends it, both sides, whatever it is at. */
+  end(termination: string): void;
 }
 
 /** tcp_proxy: a weighted cluster, a host of it, and the two streams joined until both have ended. */
@@ -29,39 +37,56 @@ export function serveTcp(
   secret: TlsSecret | null,
   trustDomain: string,
   observer: TcpObserver,
-): void {
+): TcpSession {
   const downstream = accepted.stream;
   const name = pickWeighted(config.clusters, Math.random);
-  const fail = (flag: TcpEnd["flag"], message: string, host: Host | null = null): void => {
+  let termination = "";
+  const ended = (flag: TcpEnd["flag"], host: Host | null, message: string, result: TcpResult | null): void =>
+    observer.onEnd({ cluster: name, host, flag, result, message, termination });
+  const fail = (flag: TcpEnd["flag"], message: string, host: Host | null = null): TcpSession => {
     downstream.destroy();
-    observer.onEnd({ cluster: name, host, flag, result: null, message });
+    ended(flag, host, message, null);
+    return ENDED;
   };
   const cluster = snapshot.clusters.get(name);
-  if (cluster === undefined) {
-    fail("NC", `no cluster "${name}"`);
-    return;
-  }
+  if (cluster === undefined) return fail("NC", `no cluster "${name}"`);
   const host = cluster.type === "ORIGINAL_DST" ? originalHost(accepted) : pickHost(cluster);
-  if (host === null) {
-    fail("UH", `cluster ${name} has no host that takes traffic`);
-    return;
-  }
-  connectUpstream(
+  if (host === null) return fail("UH", `cluster ${name} has no host that takes traffic`);
+  // A client that goes while the host is dialled takes the dialling along.
+  let cancel = (): void => {};
+  const gone = (): void => {
+    cancel();
+    ended("-", host, "", null);
+  };
+  downstream.once("close", gone);
+  cancel = connectUpstream(
     cluster,
     host,
     { secret, trustDomain, alpnProtocols: null, onread: null },
     (upstream) => {
+      downstream.off("close", gone);
       host.activeConnections++;
       const options = { idleTimeoutMs: config.idleTimeoutMs };
       const proxy = new TcpProxy(downstream, upstream, options, (result) => {
         host.activeConnections--;
-        observer.onEnd({ cluster: name, host, flag: "-", result, message: "" });
+        ended("-", host, "", result);
       });
       observer.onOpen(cluster, host, proxy);
     },
-    (failure) => fail(failure.flag, failure.message, host),
+    (failure) => {
+      downstream.off("close", gone);
+      fail(failure.flag, failure.message, host);
+    },
   );
+  return {
+    end: (why) => {
+      termination = why;
+      downstream.destroy();
+    },
+  };
 }
+
+const ENDED: TcpSession = { end: () => {} };
 
 /** Where the client meant to go; null when that is this proxy, which would call itself without end. */
 function originalHost({ listener, facts }: Pick<Accepted, "facts" | "listener">): Host | null {

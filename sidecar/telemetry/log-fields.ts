@@ -61,6 +61,7 @@ const FIELDS: Readonly<Record<string, RecordField>> = {
   RESPONSE_CODE: (r) => String(r.status),
   RESPONSE_FLAGS: (r) => r.flag,
   RESPONSE_CODE_DETAILS: (r) => r.detail.replaceAll(" ", "_") || null,
+  CONNECTION_TERMINATION_DETAILS: (r) => r.termination || null,
   UPSTREAM_TRANSPORT_FAILURE_REASON: (r) => r.failure || null,
   BYTES_RECEIVED: (r) => String(r.bytesReceived),
   BYTES_SENT: (r) => String(r.bytesSent),

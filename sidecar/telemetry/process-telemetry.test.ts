@@ -225,8 +225,9 @@ async function proxy(world: World = {}, answer: (url: string) => number = () => 
     {
       trustDomain: "cluster.local",
       secret: () => null,
-      permits: () => true,
+      denied: () => {},
       refused: () => {},
+      undetected: () => {},
       unmatched: () => {},
     },
     {

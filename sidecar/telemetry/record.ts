@@ -28,6 +28,8 @@ export class RequestRecord {
   status = 0;
   flag = "-";
   detail = "";
+  /** Why we closed the connection (Envoy's CONNECTION_TERMINATION_DETAILS), or "". */
+  termination = "";
   /** Why no connection to the host could be made, or "". */
   failure = "";
   bytesReceived = 0;

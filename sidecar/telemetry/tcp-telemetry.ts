@@ -58,11 +58,21 @@ export class TcpTelemetry {
         record.host = end.host;
         record.flag = end.flag;
         record.failure = end.message;
+        record.termination = end.termination;
         record.bytesReceived = end.result?.sentBytes ?? 0;
         record.bytesSent = end.result?.receivedBytes ?? 0;
         writeLogs(logs, record, null);
       },
     };
+  }
+
+  /** A connection that a network filter of its chain closed. */
+  denied({ chain, facts }: Accepted, termination: string): void {
+    if (chain.terminal.kind !== "tcp") return;
+    const record = new RequestRecord(null, facts, Date.now());
+    record.cluster = chain.terminal.clusters.length === 1 ? chain.terminal.clusters[0]!.name : "";
+    record.termination = termination;
+    writeLogs(this.#logsOf(chain.terminal.accessLog), record, null);
   }
 
   /** Before a scrape: a connection that stays open for days counts as it goes. */

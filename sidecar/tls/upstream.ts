@@ -23,17 +23,20 @@ export type ConnectTo = Pick<ConnectionOptions, "host" | "port" | "path"> & {
   readonly onread?: OnReadOpts;
 };
 
-/** Connects with mTLS; the peer must prove one of the cluster's names. Calls back once. */
+/**
+ * Connects with mTLS; the peer must prove one of the cluster's names. Calls back once, unless what it returns is called
+ * before: that gives it up.
+ */
 export function startTls(
   to: ConnectTo,
   secret: TlsSecret | null,
   options: UpstreamTlsOptions,
   onSecure: (secured: TLSSocket) => void,
   onFailed: (failure: TlsFailure) => void,
-): void {
+): () => void {
   if (secret === null) {
     onFailed({ reason: "no_secret", message: "no certificate yet: mTLS cannot start" });
-    return;
+    return () => {};
   }
   const secured = connect({
     ...to,
@@ -44,12 +47,15 @@ export function startTls(
     rejectUnauthorized: false,
   });
   let settled = false;
-  const fail = (reason: string, message: string): void => {
-    if (settled) return;
+  const giveUp = (): boolean => {
+    if (settled) return false;
     settled = true;
     clearTimeout(timer);
     secured.destroy();
-    onFailed({ reason, message });
+    return true;
+  };
+  const fail = (reason: string, message: string): void => {
+    if (giveUp()) onFailed({ reason, message });
   };
   const timer = setTimeout(
     () => fail("timeout", "no connection and complete handshake in time"),
@@ -75,4 +81,5 @@ export function startTls(
     clearTimeout(timer);
     onSecure(secured);
   });
+  return giveUp;
 }

@@ -132,8 +132,9 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
     {
       trustDomain: "cluster.local",
       secret: () => null,
-      permits: () => true,
+      denied: () => {},
       refused: () => {},
+      undetected: () => {},
       unmatched: () => {},
     },
     {

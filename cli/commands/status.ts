@@ -2,7 +2,6 @@ import type { StatusAnswer, WorldAnswer } from "#control-plane/admin/contract.ts
 import { AdminClient } from "../admin-client.ts";
 import type { Command } from "../command.ts";
 import { EXIT } from "../errors.ts";
-import { table } from "../output.ts";
 import { platformPods } from "../pods.ts";
 
 type Proxy = StatusAnswer["proxies"][number];
@@ -56,7 +55,7 @@ export const status: Command = {
         ...absent.map((pod) => [nameOf(pod), pod.ready ? "yes" : "no", "no proxy", String(pod.restarts)]),
       ];
       return [
-        table(lines),
+        out.table(lines),
         ...troubles.map((line) => out.bad(line)),
         ...errors.map((line) => out.bad(`error: ${line}`)),
         ...warnings.map((line) => `warning: ${line}`),

@@ -7,6 +7,7 @@ import { startDetached } from "../up/detach.ts";
 import { watchObjects } from "../up/objects.ts";
 import { readUpOptions, UP_OPTIONS } from "../up/options.ts";
 import { reportReady } from "../up/report.ts";
+import { grouped } from "../up/warnings.ts";
 
 export const up: Command = {
   name: "up",
@@ -44,11 +45,13 @@ async function attached(
   let platform: Platform | null = null;
   let told: readonly string[] = [];
   let stopping = false;
+  const said = (lines: readonly string[]): string[] =>
+    grouped(lines, cwd, `npx weft validate ${paths.join(" ")}`);
   const tell = (): void => {
     const problems = objects.problems();
     const fresh = problems.filter((line) => !told.includes(line));
     if (fresh.length > 0)
-      out.warn([...fresh, ...(objects.errors().length > 0 ? [LAST_GOOD] : [])].join("\n"));
+      out.warn([...said(fresh), ...(objects.errors().length > 0 ? [LAST_GOOD] : [])].join("\n"));
     else if (problems.length === 0 && told.length > 0) out.warn("(the files have no problem any more)");
     told = problems;
   };
@@ -117,13 +120,18 @@ function tellCrashes(platform: Platform | null, told: Set<string>, mesh: string,
 function progress(platform: Platform | null, out: Input["out"]): void {
   if (platform === null) return;
   const { pods } = platform.status();
-  const waiting = pods.filter(({ ready }) => !ready).map(({ name }) => name);
+  const waiting = pods.filter(({ ready }) => !ready).map(({ workload }) => workload);
+  const names = [...new Set(waiting)];
+  const more = names.length > WAITING ? ` and ${names.length - WAITING} more` : "";
   out.progress(
     waiting.length === 0
       ? ""
-      : `pods ready: ${pods.length - waiting.length} of ${pods.length}, waiting for ${waiting.join(", ")}`,
+      : `${pods.length - waiting.length} of ${pods.length} pods ready; waiting for ${names.slice(0, WAITING).join(", ")}${more}`,
   );
 }
+
+/** So many names fit a line. */
+const WAITING = 2;
 
 async function detached(
   { cwd, env, out, stateDir, argv, options }: Input,
@@ -133,7 +141,8 @@ async function detached(
   const { status, logFile } = await startDetached(withoutOutput(args), stateDir, cwd, env);
   const objects = watchObjects(paths, cwd, stateDir, () => {});
   objects.close();
-  for (const line of objects.problems()) out.warn(line);
+  const problems = grouped(objects.problems(), cwd, `npx weft validate ${paths.join(" ")}`);
+  if (problems.length > 0) out.warn(problems.join("\n"));
   const mesh = String(options["mesh"]);
   out.document(status, () =>
     [

@@ -1,7 +1,7 @@
 import { relative } from "node:path";
 import type { PlatformStatus } from "#local/index.ts";
 import type { Output } from "../output.ts";
-import { table } from "../output.ts";
+import { hang } from "../text.ts";
 import type { PlatformObjects } from "./objects.ts";
 
 /** The page of a door, for people to click: Service annotation `weft.dev/page`. */
@@ -24,50 +24,45 @@ export function reportReady(
   out: Output,
 ): string {
   const flag = mesh === "default" ? "" : ` --mesh ${mesh}`;
+  const width = Math.min(out.columns, WIDEST);
   const doors = status.hostPorts.map(({ port, service }) => [
-    `  ${out.strong(`http://127.0.0.1:${port}${pageOf(objects, service)}`)}`,
+    `http://127.0.0.1:${port}${pageOf(objects, service)}`,
     service,
   ]);
-  const pods = [
-    ["POD", "READY", "ADDRESS"],
-    ...status.pods.map((pod) => [pod.name, pod.ready ? "yes" : "no", pod.podIp]),
-  ];
   const workload =
     status.pods.find(({ containers }) => containers.length > 1)?.workload ?? status.pods[0]?.workload;
-  const url = status.hostPorts[0];
-  const next = [
-    ["  npx weft status", "are all proxies in sync?"],
-    ["  npx weft trace --last", "the last request"],
-    ...(url === undefined
+  const next: [what: string, command: string][] = [
+    ["the pods", `weft get pods`],
+    ["are all proxies in sync?", "weft status"],
+    ["the last request", "weft trace --last"],
+    ...(doors.length === 0 ? [] : [["every decision", `weft explain ${doors[0]![0]}`] as [string, string]]),
+    ...(workload === undefined
       ? []
-      : [
-          [
-            `  npx weft explain GET http://127.0.0.1:${url.port}${pageOf(objects, url.service)}`,
-            "every decision",
-          ],
-        ]),
-    ...(workload === undefined ? [] : [[`  npx weft config ${workload} routes`, "what a proxy runs"]]),
-  ].map(([command, what]) => [`${command}${flag}`, what!]);
+      : [["what a proxy runs", `weft config ${workload} routes`] as [string, string]]),
+  ];
   const applied = objects.applied();
+  const pods = `${status.pods.length} ${status.pods.length === 1 ? "pod" : "pods"}`;
   return [
-    `The mesh runs: ${status.pods.length} ${status.pods.length === 1 ? "pod" : "pods"}. Mode ${status.mode}: ${status.reason}.`,
-    ...(doors.length === 0 ? [] : ["", table(doors)]),
-    "",
-    table(pods),
+    hang(`The mesh runs: ${pods}, ${status.mode} mode (${status.reason}).`, width, 0),
+    ...(doors.length === 0 ? [] : ["", ...doors.map(([url, of]) => `  ${out.strong(url!)}   ${of}`)]),
     "",
     "Next, in another terminal:",
-    table(next),
+    ...next.map(([what, command]) => `  ${`npx ${command}${flag}`.padEnd(width - 30)}  ${out.dim(what)}`),
     "",
     ...(applied.length === 0
       ? []
       : [
-          `Applied earlier, and before what the files say: ${applied.join(", ")}.`,
+          hang(`Applied earlier, and before what the files say: ${applied.join(", ")}.`, width, 0),
           `\`npx weft delete --all${flag}\` takes that back.`,
           "",
         ]),
-    `Edit a file in ${paths.join(", ")}: the mesh follows. Logs: ${relativeOrFull(status.stateDir)}/pods/*/logs`,
+    hang(`Edit a file in ${paths.join(", ")}: the mesh follows.`, width, 0),
+    `Logs: ${relativeOrFull(status.stateDir)}/pods/*/logs`,
   ].join("\n");
 }
+
+/** Of text for people: longer lines are hard to read on a wide terminal. */
+const WIDEST = 80;
 
 function relativeOrFull(path: string): string {
   const short = relative(process.cwd(), path);

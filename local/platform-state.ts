@@ -95,8 +95,7 @@ function podObject(
   };
 }
 
-function dnsName(template: PodTemplate): { hostname?: string; subdomain?: string } {
-  const { hostname, subdomain } = template as PodTemplate & { hostname?: string; subdomain?: string };
+function dnsName({ hostname, subdomain }: PodTemplate): { hostname?: string; subdomain?: string } {
   return {
     ...(hostname === undefined ? {} : { hostname }),
     ...(subdomain === undefined ? {} : { subdomain }),

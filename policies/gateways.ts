@@ -5,7 +5,7 @@ import { resolveHttpRoutesOf } from "./http-route/resolve.ts";
 import { ANY_MATCH, gatewayNames, isCatchAll, resolveHttpRoutes } from "./virtual-service/resolve.ts";
 import { objectsOf, type PolicyWorld, selects, targetPortOf, type Workload } from "./world.ts";
 
-const GATEWAY_LABEL = "gateway.networking.k8s.io/gateway-name";
+export const GATEWAY_LABEL = "gateway.networking.k8s.io/gateway-name";
 
 /** What a workload serves as a gateway, by port; nothing for a sidecar. */
 export function resolveGateways(
@@ -37,17 +37,9 @@ export function resolveGateways(
       const hosts = objectsOf(world, "networking.istio.io/VirtualService").flatMap((vs): VirtualHostIr[] => {
         const gateway = `${g.namespace}/${g.name}`;
         if (!gatewayNames(vs.spec.gateways, vs.namespace).includes(gateway)) return [];
-        const mine = server.hosts.flatMap((h): string[] => {
-          const [ns, host] = h.includes("/") ? (h.split("/") as [string, string]) : ["*", h];
-          return ns === "*" || ns === vs.namespace || (ns === "." && g.namespace === vs.namespace)
-            ? [host]
-            : [];
-        });
-        const domains = (vs.spec.hosts ?? []).flatMap((h) => {
-          const host = fullHost(h, vs.namespace, world);
-          // The narrower of the two hosts is what both allow.
-          return mine.flatMap((m) => (hostMatches(m, host) ? [host] : hostMatches(host, m) ? [m] : []));
-        });
+        const domains = (vs.spec.hosts ?? []).flatMap((h) =>
+          admittedHosts(server.hosts, g.namespace, fullHost(h, vs.namespace, world), vs.namespace),
+        );
         const context = {
           port: server.port.number,
           gateway,
@@ -103,11 +95,27 @@ export function resolveGateways(
   return [...listeners.values()].sort((a, b) => a.port - b.port);
 }
 
+/** What of `host`, in a VirtualService of namespace `from`, a server with these hosts serves: the narrower of the two. */
+export function admittedHosts(
+  serverHosts: readonly string[],
+  gatewayNamespace: string,
+  host: string,
+  from: string,
+): string[] {
+  return serverHosts.flatMap((h): string[] => {
+    const [owner, own] = h.includes("/")
+      ? (h.toLowerCase().split("/") as [string, string])
+      : ["*", h.toLowerCase()];
+    if (owner !== "*" && owner !== from && !(owner === "." && gatewayNamespace === from)) return [];
+    return hostMatches(own, host) ? [host] : hostMatches(host, own) ? [own] : [];
+  });
+}
+
 /**
  * A server's number is a port of the gateway's Service, and the proxy listens where that leads: 80 to 8080, usually.
  * A number that no Service of the gateway has is the proxy's own port.
  */
-function listeningPorts(
+export function listeningPorts(
   world: PolicyWorld,
   workload: Pick<Workload, "namespace" | "labels" | "ports">,
   number: number,

@@ -1,5 +1,7 @@
 import { validateAuthorizationPolicies } from "./authorization-policy/validate.ts";
 import { validateDestinationRules } from "./destination-rule/validate.ts";
+import { validateGateways } from "./gateway/validate.ts";
+import { validateKubeGateways } from "./gateway-api/validate.ts";
 import { validateHttpRoutes } from "./http-route/validate.ts";
 import { validatePeerAuthentications } from "./peer-authentication/validate.ts";
 import type { Issue } from "./schema.ts";
@@ -25,6 +27,8 @@ const CHECKS: readonly WorldCheck[] = [
   validateDestinationRules,
   validateAuthorizationPolicies,
   validatePeerAuthentications,
+  validateGateways,
+  validateKubeGateways,
   validateHttpRoutes,
   validateServices,
 ];

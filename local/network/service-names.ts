@@ -20,10 +20,7 @@ function namespaceOf({ metadata }: Pick<PlatformObject, "metadata">): string {
  * subdomain names (Kubernetes: DNS for Services and Pods). Null: it has none there.
  */
 export function instanceName(pod: PodFacts, service: PlatformObject): string | null {
-  const { labels, hostname, subdomain } = pod.template as PodFacts["template"] & {
-    readonly hostname?: string;
-    readonly subdomain?: string;
-  };
+  const { labels, hostname, subdomain } = pod.template;
   if (subdomain !== undefined && subdomain !== service.metadata.name) return null;
   return hostname ?? labels["statefulset.kubernetes.io/pod-name"] ?? null;
 }

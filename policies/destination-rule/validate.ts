@@ -1,5 +1,5 @@
 import { findService, fullHost, unknownHost } from "../host.ts";
-import { objectsOf } from "../world.ts";
+import { objectsOf, selects } from "../world.ts";
 import type { WorldCheck } from "../world-check.ts";
 
 export const validateDestinationRules: WorldCheck = (world, say) => {
@@ -7,6 +7,18 @@ export const validateDestinationRules: WorldCheck = (world, say) => {
     const host = fullHost(r.spec.host, r.namespace, world);
     if (!host.includes("*") && !findService(world, host))
       say("warning", "unknown-host", r, ["spec", "host"], unknownHost(world, host));
+    for (const [i, subset] of (r.spec.subsets ?? []).entries()) {
+      const labels = subset.labels ?? {};
+      const all = host.includes("*") ? [] : [...(world.endpoints.get(host)?.values() ?? [])].flat();
+      if (all.length > 0 && !all.some((e) => selects(labels, e.labels)))
+        say(
+          "warning",
+          "selects-nothing",
+          r,
+          ["spec", "subsets", i, "labels"],
+          `no pod of ${host} has these labels: requests for the subset get 503`,
+        );
+    }
     const policies = [
       { path: ["spec", "trafficPolicy"], policy: r.spec.trafficPolicy },
       ...(r.spec.subsets ?? []).map((s, i) => ({

@@ -271,7 +271,7 @@ const l4Later = { later: ["destinationSubnets", "sourceSubnet"] } as const;
 const l4Match = object(l4Fields, l4Later);
 export type L4MatchSpec = Infer<typeof l4Match>;
 const l4Route = check(nonEmptyList(object({ destination: required(destination), weight: int(0) })), weights);
-export const virtualServiceSpec = object({
+const virtualService = object({
   hosts: list(host),
   gateways: list(gateway),
   http: list(httpRoute),
@@ -283,4 +283,14 @@ export const virtualServiceSpec = object({
   ),
   tcp: list(object({ match: list(l4Match), route: required(l4Route) })),
   exportTo: exportTo(),
+});
+export const virtualServiceSpec = refine(virtualService, ({ hosts = [], gateways }, path, report) => {
+  const mesh = gateways === undefined || gateways.length === 0 || gateways.includes("mesh");
+  const i = hosts.indexOf("*");
+  if (mesh && i >= 0)
+    report(
+      [...path, "hosts", i],
+      "invalid-value",
+      '"*" is for gateways only: for the mesh it would take every request of every service',
+    );
 });

@@ -1,4 +1,5 @@
 import type { Protocol } from "#ir/cluster.ts";
+import { admittedHosts } from "../gateways.ts";
 import { findService, fullHost, hostMatches, unknownHost } from "../host.ts";
 import type { Loaded } from "../load.ts";
 import { objectsOf, type Service, type World } from "../world.ts";
@@ -8,8 +9,8 @@ import { gatewayNames, type VirtualService } from "./resolve.ts";
 
 export const validateVirtualServices: WorldCheck = (world, say) => {
   const services = objectsOf(world, "networking.istio.io/VirtualService");
-  const gateways = new Set(
-    objectsOf(world, "networking.istio.io/Gateway").map((g) => `${g.namespace}/${g.name}`),
+  const gateways = new Map(
+    objectsOf(world, "networking.istio.io/Gateway").map((g) => [`${g.namespace}/${g.name}`, g]),
   );
   const delegates = new Set(
     services.flatMap((v) =>
@@ -35,12 +36,36 @@ export const validateVirtualServices: WorldCheck = (world, say) => {
         say("warning", "no-hosts", vs, ["spec"], "has no hosts, and no other VirtualService delegates to it");
       validateDelegateItself(say, vs);
     }
+    validateGatewayHosts(world, say, vs, gateways);
     if (gatewayNames(vs.spec.gateways, vs.namespace).includes("mesh"))
       validateMeshHosts(world, say, vs, hosts);
     validateDestinations(world, say, vs, subsets);
     validateDelegates(world, say, vs);
   }
 };
+
+/** A host that no server of a Gateway takes is served by nothing there. */
+function validateGatewayHosts(
+  world: World,
+  say: Say,
+  vs: VirtualService,
+  gateways: ReadonlyMap<string, Loaded<"networking.istio.io/Gateway">>,
+): void {
+  const named = gatewayNames(vs.spec.gateways, vs.namespace).flatMap((name) => gateways.get(name) ?? []);
+  for (const gateway of named)
+    for (const [i, h] of (vs.spec.hosts ?? []).entries()) {
+      const host = fullHost(h, vs.namespace, world);
+      const hosts = gateway.spec.servers.flatMap((s) => s.hosts);
+      if (admittedHosts(hosts, gateway.namespace, host, vs.namespace).length === 0)
+        say(
+          "warning",
+          "host-not-admitted",
+          vs,
+          ["spec", "hosts", i],
+          `no server of Gateway ${place(gateway)} takes ${host} from namespace ${vs.namespace} (${hosts.join(", ")})`,
+        );
+    }
+}
 
 /** `hosts`: who has which host already, oldest first. */
 function validateMeshHosts(world: World, say: Say, vs: VirtualService, hosts: Map<string, Loaded>): void {

@@ -115,7 +115,7 @@ export function admittedHosts(
  * A server's number is a port of the gateway's Service, and the proxy listens where that leads: 80 to 8080, usually.
  * A number that no Service of the gateway has is the proxy's own port.
  */
-export function listeningPorts(
+function listeningPorts(
   world: PolicyWorld,
   workload: Pick<Workload, "namespace" | "labels" | "ports">,
   number: number,

@@ -1,6 +1,7 @@
 /** CPU per request of parse and forward over loopback: client, proxy and backend in one process, with and without the proxy. */
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import { NO_RETRY } from "#sidecar/http1/exchange.ts";
 import { DownstreamConnection } from "../sidecar/http1/downstream.ts";
 import type { Exchange, ExchangeHandler } from "../sidecar/http1/exchange.ts";
 import { HostPool } from "../sidecar/http1/pool.ts";
@@ -46,8 +47,9 @@ const pool = new HostPool({
 });
 const handler: ExchangeHandler = {
   onRequest: (exchange: Exchange) => exchange.forward(pool),
-  onResponse: () => null,
-  onAttemptFailed: () => null,
+  onResponse: () => NO_RETRY,
+  onAttemptFailed: () => NO_RETRY,
+  onRetry: () => {},
   onComplete: () => {},
 };
 const proxy = await listen(

@@ -327,6 +327,8 @@ export interface VirtualHost {
   readonly routes: readonly Route[];
   readonly retryPolicy: RetryPolicy | null;
   readonly headers: HeaderMutations | null;
+  /** x-envoy-attempt-count is set on what goes upstream. */
+  readonly includeAttemptCount: boolean;
 }
 
 export interface Route {

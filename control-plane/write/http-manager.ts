@@ -44,7 +44,7 @@ export function httpManager(context: WriteContext, ir: WorkloadIr, use: HttpMana
   return extension("envoy.filters.network.http_connection_manager", HttpConnectionManagerSchema, {
     stat_prefix: use.stat,
     codec_type: "AUTO",
-    ...(inbound ? inboundPart(use.cluster, use.host, use.servicePort) : { rds: rds(use.table) }),
+    ...(inbound ? inboundPart(context, use.cluster, use.host, use.servicePort) : { rds: rds(use.table) }),
     http_protocol_options: {
       ...(use.direction === "outbound" && use.absolute ? { allow_absolute_url: true } : {}),
       ignore_http_11_upgrade: [{ safe_regex: { regex: NOT_WEBSOCKET } }],
@@ -85,7 +85,7 @@ function rds(table: string): Json {
   };
 }
 
-function inboundPart(cluster: string, host: string, servicePort: number): Json {
+function inboundPart(context: WriteContext, cluster: string, host: string, servicePort: number): Json {
   return {
     server_name: "istio-envoy",
     forward_client_cert_details: "APPEND_FORWARD",
@@ -104,6 +104,10 @@ function inboundPart(cluster: string, host: string, servicePort: number): Json {
               route: {
                 cluster,
                 timeout: "0s",
+                // As istiod, for connections that the app closes when they are idle. Our sidecar does so by itself.
+                ...(context.flavour === "weft"
+                  ? {}
+                  : { retry_policy: { retry_on: "reset-before-request", num_retries: 2 } }),
                 max_stream_duration: { max_stream_duration: "0s", grpc_timeout_header_max: "0s" },
               },
               decorator: { operation: `${host}:${servicePort}/*` },

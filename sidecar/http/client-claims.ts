@@ -12,6 +12,8 @@ const XFCC = "x-forwarded-client-cert";
 const XFF = "x-forwarded-for";
 const XFP = "x-forwarded-proto";
 const ENVOY_PREFIX = "x-envoy-";
+/** Says nothing that anybody decides by, and apps log it. */
+const ATTEMPTS = "x-envoy-attempt-count";
 
 /** Of one downstream connection: its peer does not change. */
 export class ClientClaims {
@@ -47,7 +49,7 @@ export class ClientClaims {
       if (request.kind(i) !== Field.Other) continue;
       if (
         (!keepsXfcc && request.nameIs(i, XFCC)) ||
-        (strange && request.nameBegins(i, ENVOY_PREFIX)) ||
+        (strange && request.nameBegins(i, ENVOY_PREFIX) && !request.nameIs(i, ATTEMPTS)) ||
         (!proxied && request.nameIs(i, XFP))
       )
         request.erase(i);

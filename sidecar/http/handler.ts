@@ -8,7 +8,7 @@ import { evaluateFault, type FaultVerdict } from "../filters/fault.ts";
 import { chainOfNow } from "../filters/network.ts";
 import { evaluateRbac, type Rbac, type RbacInput } from "../filters/rbac.ts";
 import { Verdict } from "../http1/errors.ts";
-import type { Exchange, ExchangeHandler } from "../http1/exchange.ts";
+import { type Exchange, type ExchangeHandler, NO_RETRY } from "../http1/exchange.ts";
 import { isAuthority, isOriginForm } from "../http1/head-syntax.ts";
 import type { HostPool } from "../http1/pool.ts";
 import type { RequestHead } from "../http1/request-head.ts";
@@ -35,8 +35,11 @@ import { mutateRequest, NO_FIELDS, responseEdits } from "./header-mutations.ts";
 import type { ConnectContext, Pools } from "./pools.ts";
 import { remoteAddress } from "./remote-address.ts";
 import { type RequestObserver, RequestState } from "./request-state.ts";
-import { type RetryBudget, retriesFailure, retriesResponse } from "./retry.ts";
+import { backOffMs, type RetryBudget, retriesFailure, retriesResponse } from "./retry.ts";
 import { SeenHead } from "./seen-head.ts";
+
+/** Which attempt at the upstream it is, from 1 (include_request_attempt_count). */
+const ATTEMPTS = "x-envoy-attempt-count";
 
 /** Shared by all connections of the process. */
 export interface HandlerContext extends ConnectContext {
@@ -224,6 +227,10 @@ export class HttpHandler implements ExchangeHandler {
       return;
     }
     mutateRequest(this.#edits, state, request, this.#lookup);
+    if (state.virtualHost!.includeAttemptCount) {
+      if (request.has(ATTEMPTS)) this.#edits.set(ATTEMPTS, "1");
+      else this.#edits.add(ATTEMPTS, "1");
+    }
     if (rewrite(request, action, state)) exchange.forward(pool);
     else exchange.respond(500, "invalid_rewrite", "the configured rewrite gives no valid request");
   }
@@ -245,33 +252,47 @@ export class HttpHandler implements ExchangeHandler {
     return this.#context.pools.originalHost(facts.destinationAddress, facts.destinationPort);
   }
 
-  onResponse(exchange: Exchange, head: ResponseHead): HostPool | null {
+  onResponse(exchange: Exchange, head: ResponseHead): number {
     const state = exchange.context as RequestState;
     if (state.retry !== null && exchange.canReplay && retriesResponse(state.retry, head)) {
-      const pool = this.#retry(state);
-      if (pool !== null) return pool;
+      const delayMs = this.#retry(state);
+      if (delayMs !== NO_RETRY) return delayMs;
     }
     if (state.trace !== null) this.#context.observer.onResponseHead(exchange, state, head);
     exchange.responseEdits = responseEdits(state, head, this.#lookup);
-    return null;
+    return NO_RETRY;
   }
 
-  onAttemptFailed(exchange: Exchange, verdict: Verdict): HostPool | null {
+  onAttemptFailed(exchange: Exchange, verdict: Verdict): number {
     const state = exchange.context as RequestState;
     if (verdict === Verdict.ConnectFailure) state.flag = "UF";
     else state.flag = verdict === Verdict.ResponseTimeout ? "UT" : "UC";
-    return retriesFailure(state.retry, exchange, verdict) ? this.#retry(state) : null;
+    return retriesFailure(state.retry, exchange, verdict) ? this.#retry(state) : NO_RETRY;
   }
 
-  #retry(state: RequestState): HostPool | null {
-    if (state.retriesLeft <= 0) return null;
+  /** In ms, or NO_RETRY. */
+  #retry(state: RequestState): number {
+    if (state.retriesLeft <= 0) return NO_RETRY;
     if (!state.retrying) {
-      if (!this.#context.retries.begin(state.cluster!)) return null;
+      if (!this.#context.retries.begin(state.cluster!)) return NO_RETRY;
       state.retrying = true;
     }
+    const delayMs = backOffMs(state.retry!, state.retry!.numRetries - state.retriesLeft + 1, Math.random());
     state.retriesLeft--;
     if (state.host !== null && state.retry!.avoidPreviousHosts) state.tried = state.tried.concat(state.host);
-    return this.#pick(state);
+    return delayMs;
+  }
+
+  onRetry(exchange: Exchange): void {
+    const state = exchange.context as RequestState;
+    const pool = this.#pick(state);
+    if (pool === null) {
+      state.flag = "UH";
+      exchange.respond(503, "no_healthy_upstream", "no healthy upstream");
+      return;
+    }
+    if (state.virtualHost!.includeAttemptCount) this.#edits.set(ATTEMPTS, String(exchange.attempts + 1));
+    exchange.forward(pool);
   }
 
   onComplete(exchange: Exchange): void {

@@ -42,5 +42,17 @@ export function retriesFailure(policy: RetryPolicy | null, exchange: Exchange, v
   if (verdict === Verdict.ConnectFailure)
     return on.connectFailure || on.http5xx || on.gatewayError || on.reset;
   if (on.reset || on.http5xx || on.gatewayError) return true;
-  return on.resetBeforeRequest && !exchange.requestSent;
+  return on.resetBeforeRequest && !exchange.headSent;
+}
+
+/**
+ * The wait before a retry, in ms, as Envoy's: fully jittered, from 0 to base x (2^retry - 1), at most the maximum.
+ * @param retry from 1 @param random in [0, 1)
+ */
+export function backOffMs(
+  { backOffBaseMs, backOffMaxMs }: Pick<RetryPolicy, "backOffBaseMs" | "backOffMaxMs">,
+  retry: number,
+  random: number,
+): number {
+  return random * Math.min(backOffMaxMs, backOffBaseMs * (2 ** retry - 1));
 }

@@ -5,7 +5,7 @@ import { TestClock } from "#lib/clock.ts";
 import type { ConnectionLimits } from "./deadlines.ts";
 import { DownstreamConnection } from "./downstream.ts";
 import { Verdict } from "./errors.ts";
-import type { Exchange } from "./exchange.ts";
+import { type Exchange, NO_RETRY } from "./exchange.ts";
 import { HostPool } from "./pool.ts";
 import { Sweep } from "./sweep.ts";
 
@@ -69,8 +69,9 @@ async function world(limits: Partial<ConnectionLimits>, stream: StreamLimits = {
             begun.push(exchange);
             exchange.forward(pool);
           },
-          onResponse: () => null,
-          onAttemptFailed: () => null,
+          onResponse: () => NO_RETRY,
+          onAttemptFailed: () => NO_RETRY,
+          onRetry: () => {},
           onComplete: (exchange) => void over.push(exchange),
         },
         {

@@ -34,6 +34,8 @@ type State = (typeof State)[keyof typeof State];
 const MAX_AHEAD_BYTES = 16 * 1024;
 /** Progress shows only when a whole write is done, and that may be a big one: so often the linger timeout may pass. */
 const MAX_STALLS = 30;
+/** For so many linger timeouts what a client goes on to send after its answer is read and dropped. */
+const MAX_DRAINS = 10;
 /** Quiet for so long, then asked ten times, a second apart (libuv). */
 const KEEPALIVE_MS = 60_000;
 const OWNER = Symbol("downstream connection");
@@ -61,6 +63,9 @@ export class DownstreamConnection implements BytesOwner {
   /** While closing: bytes not yet taken by the kernel, and for how many timeouts there was no progress to be seen. */
   #unsent = 0;
   #stalls = 0;
+  /** Bytes read at the last look, and for how many timeouts more have come. */
+  #drained = 0;
+  #drains = 0;
   #timer: NodeJS.Timeout | null = null;
   readonly #maxHeadBytes: number;
   readonly #sweep: Sweep;
@@ -254,18 +259,27 @@ export class DownstreamConnection implements BytesOwner {
     this.socket.end();
     this.socket.resume();
     this.#unsent = this.socket.writableLength;
+    this.#drained = (this.socket as { bytesRead?: number }).bytesRead ?? 0;
     this.#timer = setTimeout(onLingerTimeout, this.options.lingerMs, this);
   }
 
-  /** An answer that is still on its way is not cut short: a slow reader gets its end, one that stopped does not. */
+  /**
+   * An answer that is still on its way is not cut short: a slow reader gets its end, one that stopped does not. Who still
+   * sends what nobody wants is read for a while: a reset would take the answer from it.
+   */
   onLingerTimeout(): void {
     const unsent = this.socket.writableLength;
+    const read = (this.socket as { bytesRead?: number }).bytesRead ?? 0;
     if (unsent < this.#unsent) this.#stalls = 0;
-    else if (unsent === 0 || ++this.#stalls === MAX_STALLS) {
+    else if (unsent === 0 && (read === this.#drained || ++this.#drains > MAX_DRAINS))
+      this.#stalls = MAX_STALLS;
+    else if (unsent > 0) this.#stalls++;
+    if (this.#stalls >= MAX_STALLS) {
       this.socket.destroy();
       return;
     }
     this.#unsent = unsent;
+    this.#drained = read;
     this.#timer = setTimeout(onLingerTimeout, this.options.lingerMs, this);
   }
 

@@ -17,16 +17,20 @@ import {
   writeResponseHead,
 } from "./write-head.ts";
 
+export const NO_RETRY = -1;
+
 /** Largest request body kept for a retry. */
 const MAX_REPLAY_BYTES = 64 * 1024;
 
 export interface ExchangeHandler {
   /** Now or later answer with `exchange.forward(pool)` or `exchange.respond(...)`. */
   onRequest(exchange: Exchange): void;
-  /** May set `exchange.responseEdits`, or return another pool to retry there (only if `exchange.canReplay`). */
-  onResponse(exchange: Exchange, head: ResponseHead): HostPool | null;
-  /** Before any response byte: return a pool to try again, or null to answer with the failure. */
-  onAttemptFailed(exchange: Exchange, verdict: Verdict): HostPool | null;
+  /** May set `exchange.responseEdits`, or return in how many ms to retry (only if `exchange.canReplay`); else NO_RETRY. */
+  onResponse(exchange: Exchange, head: ResponseHead): number;
+  /** Before any response byte: in how many ms to try again, or NO_RETRY to answer with the failure. */
+  onAttemptFailed(exchange: Exchange, verdict: Verdict): number;
+  /** The time of a retry has come: with `exchange.forward(pool)` or `exchange.respond(...)`. */
+  onRetry(exchange: Exchange): void;
   /** Once per exchange, when it is over, however it ended. */
   onComplete(exchange: Exchange): void;
 }
@@ -62,12 +66,15 @@ export class Exchange {
   context: unknown = null;
   #upstream: UpstreamConnection | null = null;
   #headSent = false;
+  /** It was sent again once, for a kept connection that had died. */
+  #renewed = false;
   #kept: Buffer[] = [];
   #keptBytes = 0;
   #replayable = true;
   #framing = 0;
   #timer: NodeJS.Timeout | null = null;
   #tryTimer: NodeJS.Timeout | null = null;
+  #retryTimer: NodeJS.Timeout | null = null;
 
   constructor(downstream: DownstreamConnection, request: RequestHead) {
     this.downstream = downstream;
@@ -91,10 +98,31 @@ export class Exchange {
     if (this.attempts === 0) this.downstream.wantBody();
     this.attempts++;
     if (this.tryTimeoutMs > 0) this.#tryTimer = setTimeout(onTryTimeout, timerMs(this.tryTimeoutMs), this);
+    this.#begin(pool.take());
+  }
+
+  /** A byte of this attempt has gone to a host, which may act on it. */
+  get headSent(): boolean {
+    return this.#headSent;
+  }
+
+  #begin(upstream: UpstreamConnection): void {
     this.#headSent = false;
     this.requestSent = false;
-    this.#upstream = pool.take();
-    this.#upstream.begin(this);
+    this.#upstream = upstream;
+    upstream.begin(this);
+  }
+
+  /** The request is kept meanwhile; a client that leaves ends it. */
+  #retryIn(delayMs: number): void {
+    this.#headSent = false;
+    if (delayMs < 1) this.downstream.handler.onRetry(this);
+    else this.#retryTimer = setTimeout(onRetryTime, timerMs(delayMs), this);
+  }
+
+  onRetryTime(): void {
+    this.#retryTimer = null;
+    if (!this.done) this.downstream.handler.onRetry(this);
   }
 
   /** Answers from here: status and a short text body. */
@@ -144,7 +172,7 @@ export class Exchange {
     if (!this.#headSent || (this.#replayable && this.retries > 0)) {
       this.#kept.push(piece);
       this.#keptBytes += piece.length;
-    }
+    } else this.#replayable = false;
     if (!this.#headSent) {
       if (this.#keptBytes >= MAX_REPLAY_BYTES) this.downstream.pauseReading();
       return;
@@ -196,10 +224,12 @@ export class Exchange {
 
   /** False if the response was thrown away for a retry. */
   onResponseHead(head: ResponseHead): boolean {
-    const retry = this.downstream.handler.onResponse(this, head);
-    if (retry !== null && this.canReplay) {
+    // A host that waited too long for a request on a kept connection says so when it closes (RFC 9110 15.5.9).
+    if (head.status === 408 && !head.keepAlive && this.#renews(this.#upstream!)) return false;
+    const delayMs = this.downstream.handler.onResponse(this, head);
+    if (delayMs >= 0 && this.canReplay) {
       this.#abandonUpstream();
-      this.forward(retry);
+      this.#retryIn(delayMs);
       return false;
     }
     this.#clearTryTimer();
@@ -248,9 +278,11 @@ export class Exchange {
 
   /** The connection is gone already. */
   onUpstreamFailure(verdict: Verdict): void {
-    const reused = this.#upstream?.used === true;
+    const upstream = this.#upstream;
     this.#upstream = null;
     if (this.done) return;
+    const reused = upstream?.used === true;
+    if (reused && verdict === Verdict.UpstreamReset && this.#renews(upstream)) return;
     this.verdict = verdict;
     if (this.responseStarted) {
       // Half a response must look like half a response: reset, never a clean end (RFC 9112 8).
@@ -261,14 +293,31 @@ export class Exchange {
     }
     this.#clearTryTimer();
     if (this.canReplay) {
-      const pool = this.downstream.handler.onAttemptFailed(this, verdict);
-      if (pool !== null && (!reused || isSafe(this.request.method) || verdict === Verdict.ConnectFailure)) {
-        this.forward(pool);
+      const delayMs = this.downstream.handler.onAttemptFailed(this, verdict);
+      if (delayMs >= 0 && (!reused || isSafe(this.request.method) || verdict === Verdict.ConnectFailure)) {
+        this.#retryIn(delayMs);
         return;
       }
     }
     const failure = failureOf(verdict);
     this.respond(failure.status, failure.detail, upstreamFailureBody(verdict, this.attempts > 1));
+  }
+
+  /**
+   * A kept connection died before a byte of an answer, as its host closes idle ones: once, on a new connection, the request
+   * is sent again. Only where it was not sent at all, or where the method is safe: whether the host acted on it nobody
+   * knows (RFC 9110 9.2.2, RFC 9112 9.3.1).
+   */
+  #renews(upstream: UpstreamConnection): boolean {
+    if (this.#renewed || !upstream.used || !this.canReplay) return false;
+    if (this.#headSent && !isSafe(this.request.method)) return false;
+    this.#renewed = true;
+    if (this.#upstream !== null) {
+      this.#upstream = null;
+      upstream.release(false);
+    }
+    this.#begin(upstream.pool.takeNew());
+    return true;
   }
 
   /** The client left, or sent a body that cannot be: nothing more goes either way. */
@@ -329,6 +378,7 @@ export class Exchange {
     if (this.done) return;
     this.done = true;
     if (this.#timer !== null) clearTimeout(this.#timer);
+    if (this.#retryTimer !== null) clearTimeout(this.#retryTimer);
     this.#clearTryTimer();
     this.downstream.handler.onComplete(this);
   }
@@ -339,11 +389,15 @@ function asLatin1(text: string): string {
   return Buffer.byteLength(text) === text.length ? text : Buffer.from(text).toString("latin1");
 }
 
-function isSafe(method: string): boolean {
+/** RFC 9110 9.2.1, without TRACE. */
+export function isSafe(method: string): boolean {
   return method === "GET" || method === "HEAD" || method === "OPTIONS";
 }
 function onTimeout(exchange: Exchange): void {
   exchange.onTimeout();
+}
+function onRetryTime(exchange: Exchange): void {
+  exchange.onRetryTime();
 }
 function onTryTimeout(exchange: Exchange): void {
   exchange.onTryTimeout();

@@ -12,13 +12,18 @@ const MAX_JOINED_BYTES = 16 * 1024;
 /** Larger pieces are written as they are. */
 const MAX_JOINED_PIECE_BYTES = 4 * 1024;
 
+export type WriteCallback = (error?: Error | null) => void;
+
 export class Outbox {
   readonly socket: Socket;
+  readonly #written: WriteCallback | undefined;
   /** Latin-1, one character a byte. */
   #text = "";
 
-  constructor(socket: Socket) {
+  /** @param written called after each write; with an error before the socket is destroyed for it */
+  constructor(socket: Socket, written?: WriteCallback) {
     this.socket = socket;
+    this.#written = written;
   }
 
   /** Waits for `flush`: whoever adds sees to it that one follows in the same turn. */
@@ -38,7 +43,7 @@ export class Outbox {
       socket.cork();
       this.flush();
     }
-    const more = borrowed ? writeLent(socket, piece) : socket.write(piece);
+    const more = borrowed ? writeLent(socket, piece, this.#written) : socket.write(piece, this.#written);
     if (joins) socket.uncork();
     return more;
   }
@@ -47,6 +52,6 @@ export class Outbox {
     if (this.#text === "") return true;
     const text = this.#text;
     this.#text = "";
-    return this.socket.write(text, "latin1");
+    return this.socket.write(text, "latin1", this.#written);
   }
 }

@@ -33,8 +33,14 @@ export class HostPool {
 
   /** A connection for one exchange: idle (`used` true) or new. Its owner hears of readiness and of every failure. */
   take(): UpstreamConnection {
-    const idle = this.idle.pop();
-    if (idle !== undefined) return idle;
+    for (let idle = this.idle.pop(); idle !== undefined; idle = this.idle.pop()) {
+      if (idle.keepMs === 0 || performance.now() - idle.idleSinceMs < idle.keepMs) return idle;
+      idle.destroy();
+    }
+    return this.takeNew();
+  }
+
+  takeNew(): UpstreamConnection {
     this.open++;
     const connection = new UpstreamConnection(this);
     this.options.connect(connection);

@@ -4,7 +4,7 @@ import { TLSSocket, connect as tlsConnect } from "node:tls";
 import { afterEach, expect, test } from "vitest";
 import { DownstreamConnection } from "./downstream.ts";
 import { Verdict } from "./errors.ts";
-import type { Exchange, ExchangeHandler } from "./exchange.ts";
+import { type Exchange, type ExchangeHandler, NO_RETRY } from "./exchange.ts";
 import { HostPool } from "./pool.ts";
 import { READ_BY_CALLBACK } from "./read-buffer.ts";
 import { HeadEdits } from "./write-head.ts";
@@ -55,8 +55,9 @@ async function mesh(
       if (upgrade) exchange.upgrade = exchange.request.upgrade;
       exchange.forward(pool);
     },
-    onResponse: () => null,
-    onAttemptFailed: () => null,
+    onResponse: () => NO_RETRY,
+    onAttemptFailed: () => NO_RETRY,
+    onRetry: () => {},
     onComplete: () => {},
   };
   const port = await listen(
@@ -174,8 +175,9 @@ test("123: a value from a certificate or SNI cannot end the line of a local answ
       exchange.responseEdits.add("x-peer", "a\r\nset-cookie: stolen=1");
       exchange.respond(403, "rbac_access_denied", "RBAC: access denied");
     },
-    onResponse: () => null,
-    onAttemptFailed: () => null,
+    onResponse: () => NO_RETRY,
+    onAttemptFailed: () => NO_RETRY,
+    onRetry: () => {},
     onComplete: () => {},
   };
   const port = await listen(

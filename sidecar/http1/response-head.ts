@@ -14,6 +14,8 @@ export class ResponseHead extends HeaderBlock {
   announced = -1;
   keepAlive = true;
   upgrade = "";
+  /** How long its sender keeps an idle connection (`Keep-Alive: timeout`, in s); 0 = not said. */
+  keepAliveSeconds = 0;
   /** Another response may follow on this connection with nothing left in doubt. */
   reusable = true;
   #lines = 0;
@@ -28,6 +30,7 @@ export class ResponseHead extends HeaderBlock {
     this.announced = -1;
     this.keepAlive = true;
     this.upgrade = "";
+    this.keepAliveSeconds = 0;
     this.reusable = true;
     this.#lines = 0;
     this.#options = 0;
@@ -94,6 +97,7 @@ export class ResponseHead extends HeaderBlock {
           this.upgrade = this.value(i);
           break;
         case Field.HopByHop:
+          if (this.nameIs(i, "keep-alive")) this.keepAliveSeconds = timeoutOf(this.value(i));
           this.erase(i);
           break;
       }
@@ -126,4 +130,17 @@ export class ResponseHead extends HeaderBlock {
     }
     return true;
   }
+}
+
+/** Of `timeout=5, max=100`, whole seconds; 0 where there is none that makes sense. */
+function timeoutOf(value: string): number {
+  const at = value.indexOf("timeout=");
+  if (at === -1) return 0;
+  let seconds = 0;
+  for (let i = at + 8; i < value.length && i < at + 14; i++) {
+    const digit = value.charCodeAt(i) - 48;
+    if (digit < 0 || digit > 9) break;
+    seconds = seconds * 10 + digit;
+  }
+  return seconds;
 }

@@ -1,8 +1,10 @@
 // hot path
 /** One connection to a host: one exchange at a time; anything unasked for destroys it (RFC 9112 9.2). */
+import { readSync } from "node:fs";
+import { TLSSocket } from "node:tls";
 import { BodyReader } from "./body.ts";
 import { Verdict } from "./errors.ts";
-import type { Exchange } from "./exchange.ts";
+import { type Exchange, isSafe } from "./exchange.ts";
 import { Outbox } from "./outbox.ts";
 import type { HostPool, Socket } from "./pool.ts";
 import { type BytesOwner, cameBefore, READER, type ReadSocket, roundOfWrite } from "./read-buffer.ts";
@@ -10,6 +12,11 @@ import { equalsIgnoreCase } from "./request-head.ts";
 import { ResponseHead } from "./response-head.ts";
 
 const MAX_INFORMATIONAL = 16;
+/** A connection that was idle for longer may have been closed by its host: it is looked at once before it is used. */
+const FRESH_MS = 20;
+/** Reads of what lies in the kernel when writing has failed. */
+const MAX_LAST_READS = 64;
+const LAST_READ_BYTES = 64 * 1024;
 const OWNER = Symbol("upstream connection");
 type OwnedSocket = Socket & { [OWNER]: UpstreamConnection };
 const EMPTY = Buffer.alloc(0);
@@ -26,6 +33,8 @@ export class UpstreamConnection implements BytesOwner {
   #served = 0;
   closed = false;
   idleSinceMs = 0;
+  /** Idle for so long it is taken no more: its host said when it closes (Keep-Alive); 0 = it did not say. */
+  keepMs = 0;
   #buffer: Buffer = EMPTY;
   #inBody = false;
   #informational = 0;
@@ -51,7 +60,16 @@ export class UpstreamConnection implements BytesOwner {
       // It failed while it was made.
       this.exchange = null;
       exchange.onUpstreamFailure(Verdict.ConnectFailure);
-    } else if (this.socket !== null) exchange.onUpstreamReady();
+    } else if (this.socket !== null) {
+      if (this.used && !isSafe(exchange.request.method) && performance.now() - this.idleSinceMs > FRESH_MS)
+        setImmediate(afterNextRead, this, exchange);
+      else exchange.onUpstreamReady();
+    }
+  }
+
+  /** A FIN that lay in the kernel would have been read by now: what may not be sent twice goes to a connection that lives. */
+  onLookedAt(exchange: Exchange): void {
+    if (this.exchange === exchange) exchange.onUpstreamReady();
   }
 
   onOpen(socket: Socket): void {
@@ -61,7 +79,8 @@ export class UpstreamConnection implements BytesOwner {
       return;
     }
     this.socket = socket;
-    this.out = new Outbox(socket);
+    const onWritten = (error?: Error | null): void => this.#onWritten(error); // cold: once per connection
+    this.out = new Outbox(socket, onWritten);
     (socket as OwnedSocket)[OWNER] = this;
     (socket as ReadSocket)[READER] = this;
     socket.on("data", onData);
@@ -151,8 +170,35 @@ export class UpstreamConnection implements BytesOwner {
     else if (this.#borrowed && this.head.bytes === bytes) this.head.keep();
   }
 
+  /**
+   * A host that has answered and closed resets what is still sent to it. Node destroys a socket that cannot be written, and
+   * with it the answer that was not read yet: here is the last moment for it.
+   */
+  #onWritten(error: Error | null | undefined): void {
+    if (error == null || this.exchange === null) return;
+    const fd = (this.socket as { _handle?: { fd?: number } | null } | null)?._handle?.fd ?? -1;
+    if (fd < 0 || this.socket instanceof TLSSocket) return;
+    const bytes = Buffer.allocUnsafe(LAST_READ_BYTES);
+    for (let reads = 0; reads < MAX_LAST_READS && this.exchange !== null; reads++) {
+      let length = 0;
+      try {
+        length = readSync(fd, bytes);
+      } catch {
+        return;
+      }
+      if (length === 0) {
+        this.onEnd();
+        return;
+      }
+      this.onData(Buffer.from(bytes.subarray(0, length)));
+    }
+  }
+
   #finish(surplus: boolean): void {
     const exchange = this.exchange!;
+    const seconds = this.head.keepAliveSeconds;
+    // Half of a short time, all but a second of a longer one: what is sent must arrive before it is over.
+    this.keepMs = seconds === 0 ? 0 : seconds * 1000 - Math.min(1000, seconds * 500);
     const { maxRequests } = this.pool.options;
     const reusable =
       !surplus &&
@@ -220,5 +266,12 @@ function onEnd(this: Socket): void {
 }
 function onClose(this: Socket): void {
   (this as OwnedSocket)[OWNER].fail(Verdict.UpstreamReset);
+}
+/** The events of this turn are known already: only after the next look at all sockets is it certain. */
+function afterNextRead(connection: UpstreamConnection, exchange: Exchange): void {
+  setImmediate(lookedAt, connection, exchange);
+}
+function lookedAt(connection: UpstreamConnection, exchange: Exchange): void {
+  connection.onLookedAt(exchange);
 }
 function ignore(): void {}

@@ -383,6 +383,39 @@ test("134: an early answer is delivered; the upload is drained for a while, then
   await expect.poll(() => upload.end).not.toBe("");
 });
 
+test("each attempt says its number, whatever the client said", async () => {
+  const counting = await startPlane({
+    backendPort: backend.port,
+    virtualHosts: [
+      {
+        name: "v",
+        domains: ["*"],
+        includeRequestAttemptCount: true,
+        retryPolicy: {
+          retryOn: "5xx",
+          numRetries: 2,
+          retryBackOff: { baseInterval: { seconds: 0n, nanos: 5e6 } },
+        },
+        routes: [
+          {
+            match: { pathSpecifier: { case: "prefix", value: "/" } },
+            action: { case: "route", value: { clusterSpecifier: { case: "cluster", value: "backend" } } },
+          },
+        ],
+      },
+    ],
+  });
+  answer(`HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n`);
+  const { answers } = await talk(counting.port, [
+    get("/", "X-Envoy-Attempt-Count: 7\r\nConnection: close\r\n"),
+  ]);
+  expect(answers.map(({ status }) => status)).toEqual([500]);
+  expect(backend.requests.map(({ fields }) => fields.filter(([n]) => n === "x-envoy-attempt-count"))).toEqual(
+    ["1", "2", "3"].map((n) => [["x-envoy-attempt-count", n]]),
+  );
+  await counting.stop();
+});
+
 describe("135: a kept connection that dies as the next request comes", () => {
   let retrying: Plane;
   beforeEach(async () => {

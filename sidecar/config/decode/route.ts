@@ -59,6 +59,7 @@ function decodeHost(wire: WireHost, problems: Problems): VirtualHost {
       decodeRoute(route, inherited, wire.typedPerFilterConfig, problems.at("routes").at(i)),
     ),
     retryPolicy: inherited,
+    includeAttemptCount: wire.includeRequestAttemptCount,
     headers: decodeHeaders(wire, problems),
   };
 }

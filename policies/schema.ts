@@ -32,6 +32,8 @@ export interface Schema<T> {
   (value: unknown, path: Path, report: Report): T | undefined;
   /** What it takes, for whoever makes values of it (test/fuzz) or describes it. Absent: what `like` says of a text. */
   readonly shape?: Shape;
+  /** Why nothing is done for the value although it is read. */
+  readonly idle?: string;
 }
 type Required<T> = { readonly required: Schema<T> };
 type Fields = Record<string, Schema<unknown> | Required<unknown>>;
@@ -44,8 +46,14 @@ export type Shape =
   | { readonly kind: "one-of"; readonly names: readonly string[] }
   | { readonly kind: "list"; readonly item: Schema<unknown> }
   | { readonly kind: "map"; readonly item: Schema<unknown>; readonly keys: string }
-  | { readonly kind: "object"; readonly fields: Fields };
-function shaped<T>(
+  | {
+      readonly kind: "object";
+      readonly fields: Fields;
+      readonly later: readonly string[];
+      readonly open: boolean;
+    };
+/** Gives a decoder its description. */
+export function shaped<T>(
   schema: (value: unknown, path: Path, report: Report) => T | undefined,
   shape: Shape | undefined,
 ): Schema<T> {
@@ -286,7 +294,7 @@ export function object<const F extends Fields>(
       }
       return out as Decoded<F>;
     },
-    { kind: "object", fields },
+    { kind: "object", fields, later: options.later ?? [], open: options.open ?? false },
   );
 }
 

@@ -1,5 +1,5 @@
 import { TOP_LEVEL } from "../pod/metadata.ts";
-import { bool, check, map, object, type Schema, str } from "../schema.ts";
+import { bool, check, map, object, type Schema, shaped, str } from "../schema.ts";
 
 /** Stays as it is written; `local/` decodes. */
 const base64 = check(str, (text) => (isBase64(text) ? null : "must be base64"));
@@ -11,13 +11,13 @@ export function isBase64(text: string): boolean {
 /** A key is a file name in a volume. */
 export function keyed<T>(item: Schema<T>): Schema<Readonly<Record<string, T>>> {
   const values = map(item);
-  return (v, path, report) => {
+  return shaped((v, path, report) => {
     const value = values(v, path, report);
     for (const key of Object.keys(value ?? {}))
       if (!/^[-._a-zA-Z0-9]{1,253}$/.test(key) || key === "." || key.startsWith(".."))
         report([...path, key], "invalid-value", 'a key must be letters, digits, "-", "_" and "."');
     return value;
-  };
+  }, values.shape);
 }
 
 /** A ConfigMap has no `spec`. */

@@ -1,4 +1,4 @@
-import { bool, check, list, object, required, type Schema, str } from "../schema.ts";
+import { bool, check, list, object, required, type Schema, shaped, str } from "../schema.ts";
 import { also, oneIn, quantity } from "./fields.ts";
 
 const keyRef = object({ name: required(str), key: required(str), optional: bool });
@@ -58,13 +58,16 @@ const valueFrom = also(
 );
 
 /** A bare 8080 or true is a mistake in Kubernetes too; said with what to do. */
-const envValue: Schema<string> = (v, path, report) => {
-  if (typeof v === "number" || typeof v === "boolean") {
-    report(path, "wrong-type", `must be a string, not ${v}: write it in quotes, "${v}"`);
-    return undefined;
-  }
-  return str(v, path, report);
-};
+const envValue: Schema<string> = shaped(
+  (v, path, report) => {
+    if (typeof v === "number" || typeof v === "boolean") {
+      report(path, "wrong-type", `must be a string, not ${v}: write it in quotes, "${v}"`);
+      return undefined;
+    }
+    return str(v, path, report);
+  },
+  { kind: "text", like: "any" },
+);
 
 const envName = check(str, (name) =>
   name !== "" && /^[\x20-\x3c\x3e-\x7e]+$/.test(name) ? null : 'must be printable characters without "="',

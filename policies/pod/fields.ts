@@ -1,5 +1,5 @@
 /** Kinds of values that Kubernetes' own objects have and Istio's have not. */
-import { check, int, NOT_CARRIED_OUT, type Path, type Report, type Schema, str } from "../schema.ts";
+import { check, int, NOT_CARRIED_OUT, type Path, type Report, type Schema, shaped, str } from "../schema.ts";
 
 export { NOT_CARRIED_OUT };
 
@@ -12,20 +12,21 @@ export function idle<T>(
   why: string,
   harmless: (value: T) => boolean = () => false,
 ): Schema<T> {
-  return (v, path, report) => {
+  const read = shaped((v, path, report) => {
     const value = schema(v, path, report);
     if (value !== undefined && !harmless(value)) report(path, NOT_CARRIED_OUT, why);
     return value;
-  };
+  }, schema.shape);
+  return Object.assign(read, { idle: why });
 }
 
 /** `schema`, and then what its fields say of each other. `test` reports by itself. */
 export function also<T>(schema: Schema<T>, test: (value: T, path: Path, report: Report) => void): Schema<T> {
-  return (v, path, report) => {
+  return shaped((v, path, report) => {
     const value = schema(v, path, report);
     if (value !== undefined) test(value, path, report);
     return value;
-  };
+  }, schema.shape);
 }
 
 /** Exactly one of `names` is set; otherwise an error that lists them. */
@@ -37,12 +38,15 @@ export function oneIn(value: object, names: readonly string[], path: Path, repor
 }
 
 /** A port by its number or by its name (IANA service name, at most 15 characters). */
-export const portOrName: Schema<number | string> = (v, path, report) => {
-  if (typeof v === "number" && Number.isInteger(v) && v >= 1 && v <= 65535) return v;
-  if (typeof v === "string" && isPortName(v)) return v;
-  report(path, "wrong-type", `must be a port from 1 to 65535 or the name of one, not ${JSON.stringify(v)}`);
-  return undefined;
-};
+export const portOrName: Schema<number | string> = shaped(
+  (v, path, report) => {
+    if (typeof v === "number" && Number.isInteger(v) && v >= 1 && v <= 65535) return v;
+    if (typeof v === "string" && isPortName(v)) return v;
+    report(path, "wrong-type", `must be a port from 1 to 65535 or the name of one, not ${JSON.stringify(v)}`);
+    return undefined;
+  },
+  { kind: "text", like: "port-or-name" },
+);
 
 export function isPortName(text: string): boolean {
   return (
@@ -55,24 +59,30 @@ export function isPortName(text: string): boolean {
 
 const QUANTITY = /^[+-]?(\d+(\.\d*)?|\.\d+)(n|u|m|k|[KMGTPE]i?|[eE][+-]?\d+)?$/;
 /** "500m", "64Mi", 2 (kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/). */
-export const quantity: Schema<string> = (v, path, report) => {
-  const text = typeof v === "number" ? String(v) : v;
-  if (typeof text === "string" && QUANTITY.test(text)) return text;
-  report(path, "wrong-type", `must be a quantity such as "500m" or "64Mi", not ${JSON.stringify(v)}`);
-  return undefined;
-};
+export const quantity: Schema<string> = shaped(
+  (v, path, report) => {
+    const text = typeof v === "number" ? String(v) : v;
+    if (typeof text === "string" && QUANTITY.test(text)) return text;
+    report(path, "wrong-type", `must be a quantity such as "500m" or "64Mi", not ${JSON.stringify(v)}`);
+    return undefined;
+  },
+  { kind: "text", like: "quantity" },
+);
 
 /** A whole number or a percentage, "25%". */
-export const countOrPercent: Schema<number | string> = (v, path, report) => {
-  if (typeof v === "number" && Number.isInteger(v) && v >= 0) return v;
-  if (typeof v === "string" && /^\d{1,3}%$/.test(v)) return v;
-  report(
-    path,
-    "wrong-type",
-    `must be a whole number from 0 up or a percentage such as "25%", not ${JSON.stringify(v)}`,
-  );
-  return undefined;
-};
+export const countOrPercent: Schema<number | string> = shaped(
+  (v, path, report) => {
+    if (typeof v === "number" && Number.isInteger(v) && v >= 0) return v;
+    if (typeof v === "string" && /^\d{1,3}%$/.test(v)) return v;
+    report(
+      path,
+      "wrong-type",
+      `must be a whole number from 0 up or a percentage such as "25%", not ${JSON.stringify(v)}`,
+    );
+    return undefined;
+  },
+  { kind: "text", like: "count-or-percent" },
+);
 
 /** RFC 1123 label. */
 export const label = check(str, (text) =>

@@ -1,18 +1,24 @@
 import { isBase64, keyed } from "../config-map/spec.ts";
 import { TOP_LEVEL } from "../pod/metadata.ts";
-import { bool, object, type Schema, str } from "../schema.ts";
+import { bool, object, type Schema, shaped, str } from "../schema.ts";
 
 /** No message of these may show the value. */
-const plain: Schema<string> = (v, path, report) => {
-  if (typeof v === "string") return v;
-  report(path, "wrong-type", "must be a string: write it in quotes");
-  return undefined;
-};
-const encoded: Schema<string> = (v, path, report) => {
-  if (typeof v === "string" && isBase64(v)) return v;
-  report(path, "invalid-value", "must be base64; plain text belongs under stringData");
-  return undefined;
-};
+const plain: Schema<string> = shaped(
+  (v, path, report) => {
+    if (typeof v === "string") return v;
+    report(path, "wrong-type", "must be a string: write it in quotes");
+    return undefined;
+  },
+  { kind: "text", like: "any" },
+);
+const encoded: Schema<string> = shaped(
+  (v, path, report) => {
+    if (typeof v === "string" && isBase64(v)) return v;
+    report(path, "invalid-value", "must be base64; plain text belongs under stringData");
+    return undefined;
+  },
+  { kind: "text", like: "base64" },
+);
 
 /** A Secret has no `spec`. */
 export const secretSpec = object({

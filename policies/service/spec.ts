@@ -1,7 +1,9 @@
-import { int, labels, list, object, port, type Schema, str } from "../schema.ts";
+import { int, labels, list, object, port, type Schema, shaped, str } from "../schema.ts";
 
-const intOrName: Schema<number | string> = (v, path, report) =>
-  typeof v === "string" ? v : port(v, path, report);
+const intOrName: Schema<number | string> = shaped(
+  (v, path, report) => (typeof v === "string" ? v : port(v, path, report)),
+  { kind: "text", like: "port-or-name" },
+);
 
 // Open: the rest of a Service (type, session affinity, ...) speaks to Kubernetes, not to the mesh.
 export const serviceSpec = object(

@@ -5,6 +5,7 @@ import { originalDestination, plainAddress } from "#lib/original-dst.ts";
 import { connectionRefusal } from "./filters/network.ts";
 import { type Detected, detect } from "./listen/detect.ts";
 import type { ConnectionFacts, DownstreamTls, FilterChain, Listener, Snapshot } from "./snapshot.ts";
+import { http1Only } from "./tls/alpn.ts";
 import { acceptTls } from "./tls/downstream.ts";
 import type { TlsSecret } from "./tls/secrets.ts";
 
@@ -127,7 +128,7 @@ function tlsOptions(tls: DownstreamTls, chain: FilterChain, trustDomain: string)
     maxVersion: tls.maxVersion,
     cipherSuites: tls.cipherSuites,
     requireClientCertificate: tls.requireClientCertificate,
-    alpnProtocols: tls.alpnProtocols,
+    alpnProtocols: chain.terminal.kind === "http" ? http1Only(tls.alpnProtocols) : tls.alpnProtocols,
     handshakeTimeoutMs: chain.transportSocketConnectTimeoutMs || HANDSHAKE_TIMEOUT_MS,
     identity: {
       trustDomains: trustDomainsOf(tls, trustDomain),

@@ -4,6 +4,7 @@ import { timerMs } from "#lib/clock.ts";
 import { chooseTransport } from "./cluster/balancer.ts";
 import { trustDomainsOf } from "./inbound.ts";
 import type { Cluster, Host } from "./snapshot.ts";
+import { http1Only } from "./tls/alpn.ts";
 import type { TlsSecret } from "./tls/secrets.ts";
 import { startTls } from "./tls/upstream.ts";
 
@@ -19,6 +20,8 @@ export interface UpstreamOptions {
   readonly trustDomain: string;
   /** Instead of the cluster's, or null. */
   readonly alpnProtocols: readonly string[] | null;
+  /** http1/ will speak on it, so nothing else may be agreed on. */
+  readonly http1: boolean;
   /** Read by callback instead of as a stream (http1/read-buffer.ts), or null. */
   readonly onread: OnReadOpts | null;
 }
@@ -50,6 +53,7 @@ export function connectUpstream(
   };
   const { tls } = chooseTransport(cluster, host);
   if (tls !== null) {
+    const offered = options.alpnProtocols ?? tls.alpnProtocols;
     return startTls(
       to,
       options.secret,
@@ -58,7 +62,7 @@ export function connectUpstream(
         maxVersion: tls.maxVersion,
         cipherSuites: tls.cipherSuites,
         sni: tls.sni,
-        alpnProtocols: options.alpnProtocols ?? tls.alpnProtocols,
+        alpnProtocols: options.http1 ? http1Only(offered) : offered,
         handshakeTimeoutMs: cluster.connectTimeoutMs,
         identity: {
           trustDomains: trustDomainsOf(tls, options.trustDomain),

@@ -111,6 +111,7 @@ function connect(
     secret: context.secret(),
     trustDomain: context.trustDomain,
     alpnProtocols: alpn,
+    http1: true,
     onread: READ_BY_CALLBACK,
   };
   connectUpstream(cluster, host, options, opened, failed);

@@ -62,7 +62,7 @@ export function serveTcp(
   cancel = connectUpstream(
     cluster,
     host,
-    { secret, trustDomain, alpnProtocols: null, onread: null },
+    { secret, trustDomain, alpnProtocols: null, http1: false, onread: null },
     (upstream) => {
       downstream.off("close", gone);
       host.activeConnections++;

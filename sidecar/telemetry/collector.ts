@@ -17,7 +17,7 @@ export function connectCollector(
     connectUpstream(
       cluster,
       host,
-      { secret, trustDomain, alpnProtocols: null, onread: null },
+      { secret, trustDomain, alpnProtocols: null, http1: false, onread: null },
       (stream) => resolve(stream),
       (failure) => reject(new Error(failure.message)),
     );

@@ -8,6 +8,7 @@ import { buildLeaf, buildRoot, toPem } from "#certs/x509/index.ts";
 import { ecKeys, oneNameOneKey } from "#test/harness/certificates.ts";
 import { noOpenssl } from "#test/harness/openssl.ts";
 import { detect } from "../listen/detect.ts";
+import { http1Only } from "./alpn.ts";
 import { acceptTls, type DownstreamTlsOptions } from "./downstream.ts";
 import type { TlsSecret } from "./secrets.ts";
 import { startTls } from "./upstream.ts";
@@ -98,6 +99,11 @@ test("both sides prove themselves over a sniffed socket, and bytes flow", async 
   expect(String((await once(secured, "data"))[0])).toBe("ping");
   expect(results).toEqual([`${CLIENT} http/1.1`]);
   secured.destroy();
+});
+
+test("what http1/ does not speak is neither offered nor agreed on", () => {
+  expect(http1Only(["h2", "http/1.1"])).toEqual(["http/1.1"]);
+  expect(http1Only(["istio-h2", "istio", "h2"])).toEqual(["istio-http/1.1", "istio", "http/1.1"]);
 });
 
 test("secure naming: the right CA with another identity is refused", async () => {

@@ -29,12 +29,13 @@ onEachDataPlane(
     const applied: [kind: string, name: string][] = [];
     beforeAll(async () => {
       // Envoy answers one more request on each connection that was open when a policy changed: here none is.
-      await mesh().apply(`
-apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: { name: echo }
-spec: { host: echo, trafficPolicy: { connectionPool: { http: { maxRequestsPerConnection: 1 } } } }
-`);
+      mesh().edit("mesh.yaml", (text) =>
+        text.replace(
+          "  host: echo\n",
+          "  host: echo\n  trafficPolicy: { connectionPool: { http: { maxRequestsPerConnection: 1 } } }\n",
+        ),
+      );
+      await mesh().settled();
       service = await mesh().addressOf("echo", "client");
       podIp = await mesh().podAddress("echo-v1");
       visitor = forged(mesh(), { spiffeId: VISITOR });
@@ -108,6 +109,18 @@ spec: { host: echo, trafficPolicy: { connectionPool: { http: { maxRequestsPerCon
         expect([await tcp("client"), await tcp("visitor"), await tcp("nobody")]).toEqual(
           Array(3).fill("bytes"),
         );
+      });
+
+      test("STRICT: who offers h2 gets a protocol that the proxy speaks, and an answer", async () => {
+        await policy("PeerAuthentication", " { mtls: { mode: STRICT } }");
+        await allowed({ client: 200, visitor: 200, nobody: 0 });
+        const socket = await meshTls({ host: podIp, port: 8080 }, visitor, ["h2", "http/1.1"]);
+        expect(socket.alpnProtocol).toBe(dataPlane === "weft" ? "http/1.1" : "h2");
+        if (dataPlane === "weft") {
+          socket.write("GET / HTTP/1.1\r\nHost: echo:8080\r\nConnection: close\r\n\r\n");
+          expect(await talk(socket)).toContain("HTTP/1.1 200");
+        }
+        socket.destroy();
       });
 
       test("STRICT: plaintext is refused, on HTTP and TCP ports", async () => {

@@ -8,6 +8,8 @@ export interface PodRow {
   readonly workload: string;
   readonly ip: string;
   readonly ready: boolean;
+  /** It has ended by itself: a Job's pod. */
+  readonly ended: boolean;
   readonly restarts: number;
   /** Names of containers, the proxy among them. */
   readonly containers: readonly string[];
@@ -21,6 +23,7 @@ interface PodObject {
     readonly ownerReferences?: readonly { readonly name: string }[];
   };
   readonly status?: {
+    readonly phase?: string;
     readonly podIP?: string;
     readonly conditions?: readonly { readonly type: string; readonly status: string }[];
     readonly containerStatuses?: readonly { readonly name: string; readonly restartCount: number }[];
@@ -36,6 +39,7 @@ function podRow(pod: PodObject): PodRow {
     workload: metadata.ownerReferences?.[0]?.name ?? metadata.name,
     ip: status.podIP ?? "",
     ready: status.conditions?.some((c) => c.type === "Ready" && c.status === "True") ?? false,
+    ended: status.phase === "Succeeded" || status.phase === "Failed",
     restarts: containers.reduce((sum, c) => sum + c.restartCount, 0),
     containers: containers.map((c) => c.name),
   };

@@ -24,7 +24,12 @@ export interface PlatformStatus {
   readonly stateDir: string;
   /** "unix:PATH" of the control plane's admin socket. */
   readonly admin: string;
-  readonly hostPorts: readonly { readonly port: number; readonly service: string }[];
+  /** On 127.0.0.1; `port` differs from the Service's own where that may not be opened (80 becomes 8080). */
+  readonly hostPorts: readonly {
+    readonly port: number;
+    readonly service: string;
+    readonly servicePort: number;
+  }[];
   readonly pods: readonly PodStatus[];
   readonly workloads: readonly WorkloadStatus[];
 }
@@ -105,14 +110,22 @@ export interface WorkloadStatus {
   readonly revision: number;
   readonly paused: boolean;
   readonly conditions: readonly Condition[];
+  /** One sentence of what needs somebody to look: a rollout past its deadline, a Job that failed. Empty: nothing. */
+  readonly trouble: string;
   /** What `weft rollout status` says; absent where the kind has no rollout. */
   readonly rollout?: {
     readonly state: "complete" | "progressing" | "paused" | "failed";
     /** As kubectl: `Waiting for deployment "web" rollout to finish: 1 old replicas are pending termination...`. */
     readonly message: string;
   };
-  /** Jobs alone. */
-  readonly job?: { readonly active: number; readonly succeeded: number; readonly failed: number };
+  /** Jobs alone; counts of pods, and when it began and finished (ISO). */
+  readonly job?: {
+    readonly active: number;
+    readonly succeeded: number;
+    readonly failed: number;
+    readonly started?: string;
+    readonly finished?: string;
+  };
   /** CronJobs alone; ISO times, and the names of the Jobs that run now. */
   readonly cron?: {
     readonly schedule: string;

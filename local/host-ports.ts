@@ -11,7 +11,7 @@ export type Dial = (host: string, port: number) => Promise<Socket>;
 export class HostPorts {
   readonly #servers = new Map<
     number,
-    { server: Server; service: string; targets: () => { host: string; port: number }[] }
+    { server: Server; service: string; port: number; targets: () => { host: string; port: number }[] }
   >();
   readonly #sockets = new Set<Socket>();
   readonly #dial: Dial;
@@ -20,8 +20,8 @@ export class HostPorts {
     this.#dial = dial;
   }
 
-  get open(): { port: number; service: string }[] {
-    return [...this.#servers].map(([port, { service }]) => ({ port, service }));
+  get open(): { port: number; service: string; servicePort: number }[] {
+    return [...this.#servers].map(([servicePort, { service, port }]) => ({ port, service, servicePort }));
   }
 
   /** Opens and closes listeners until they match; a port in use is an error and leaves the others as they were. */
@@ -63,7 +63,7 @@ export class HostPorts {
           }));
       const entry = this.#servers.get(port);
       if (entry !== undefined) entry.targets = targets;
-      else await this.#listen(port, object, targets);
+      else await this.#listen(port, object, targets, new Set(wanted.keys()));
     }
     for (const [port, { server }] of this.#servers) {
       if (wanted.has(port)) continue;
@@ -72,10 +72,11 @@ export class HostPorts {
     }
   }
 
-  #listen(
+  async #listen(
     port: number,
     object: PlatformObject,
     targets: () => { host: string; port: number }[],
+    taken: ReadonlySet<number>,
   ): Promise<void> {
     let turn = 0;
     const server = createServer({ allowHalfOpen: true }, (socket) => {
@@ -92,23 +93,16 @@ export class HostPorts {
         () => socket.resetAndDestroy(),
       );
     });
-    return new Promise((resolve, reject) => {
-      server.once("error", (error: NodeJS.ErrnoException) => {
-        const why = error.code === "EADDRINUSE" ? "is in use" : `cannot be opened (${error.message})`;
-        reject(
-          new PlatformError(
-            `${place(object)}: port 127.0.0.1:${port} ${why}; stop what uses it or change the Service's port`,
-          ),
-        );
-      });
-      server.listen({ port, host: "127.0.0.1", backlog: BACKLOG }, () => {
-        this.#servers.set(port, {
-          server,
-          service: `${object.metadata.namespace ?? "default"}/${object.metadata.name}`,
-          targets,
-        });
-        resolve();
-      });
+    const opened = await tryPorts(server, hostPortsFor(port, taken));
+    if (typeof opened === "string")
+      throw new PlatformError(
+        `${place(object)}: port 127.0.0.1:${port} ${opened}; stop what uses it or change the Service's port`,
+      );
+    this.#servers.set(port, {
+      server,
+      service: `${object.metadata.namespace ?? "default"}/${object.metadata.name}`,
+      port: opened,
+      targets,
     });
   }
 
@@ -123,4 +117,33 @@ export class HostPorts {
     for (const socket of this.#sockets) socket.destroy();
     this.#servers.clear();
   }
+}
+
+/** Not everybody may open a port below 1024 (ip(7)): then 80 is found at 8080, 443 at 8443. */
+function hostPortsFor(port: number, taken: ReadonlySet<number>): number[] {
+  const instead = port + 8000;
+  return port < 1024 && !taken.has(instead) ? [port, instead] : [port];
+}
+
+/** The port that it could open, or why none: the second is only for who may not open the first. */
+async function tryPorts(server: Server, ports: readonly number[]): Promise<number | string> {
+  let why = "";
+  for (const port of ports) {
+    const error = await listenOn(server, port);
+    if (error === undefined) return port;
+    const said = error.code === "EADDRINUSE" ? "is in use" : `cannot be opened (${error.message})`;
+    why = why === "" ? said : `${why}, and ${port} ${said}`;
+    if (error.code !== "EACCES") break;
+  }
+  return why;
+}
+
+function listenOn(server: Server, port: number): Promise<NodeJS.ErrnoException | undefined> {
+  return new Promise((resolve) => {
+    server.once("error", resolve);
+    server.listen({ port, host: "127.0.0.1", backlog: BACKLOG }, () => {
+      server.off("error", resolve);
+      resolve(undefined);
+    });
+  });
 }

@@ -5,7 +5,7 @@ import { setTimeout as delay } from "node:timers/promises";
 export const MARK = "WEFT_MESH_STATE";
 
 /** proc(5): times in /proc/PID/stat count in clock ticks, of which Linux shows a hundred per second. */
-const TICKS_PER_SECOND = 100;
+export const TICKS_PER_SECOND = 100;
 
 /** Start time in clock ticks since boot (proc(5), field 22): with the pid it names one process for ever. Undefined: no such process. */
 export function startTime(pid: number): string | undefined {

@@ -37,16 +37,22 @@ export function serviceKey({ metadata }: PlatformObject): string {
   return `${metadata.namespace ?? "default"}/${metadata.name}`;
 }
 
-/** What the platform tells the control plane, in Kubernetes' own shapes: a v1 List of Pods and IPAddresses. */
-export function platformState(
-  mode: "explicit" | "transparent",
-  pods: readonly PodFacts[],
-  vips: ReadonlyMap<string, string>,
-): object {
+export interface PlatformFacts {
+  readonly mode: "explicit" | "transparent";
+  readonly pods: readonly PodFacts[];
+  /** By namespace/name of the Service. */
+  readonly vips: ReadonlyMap<string, string>;
+  /** Services that no file has: the platform made them. */
+  readonly services: readonly PlatformObject[];
+}
+
+/** What the platform tells the control plane, in Kubernetes' own shapes: a v1 List of Pods, IPAddresses and Services. */
+export function platformState({ mode, pods, vips, services }: PlatformFacts): object {
   return {
     apiVersion: "v1",
     kind: "List",
     items: [
+      ...services.map(({ apiVersion, kind, metadata, spec }) => ({ apiVersion, kind, metadata, spec })),
       ...pods.map((pod) => podObject(mode, pod)),
       ...[...vips].map(([key, ip]) => ({
         apiVersion: "networking.k8s.io/v1",
@@ -79,16 +85,25 @@ function podObject(
       ownerReferences:
         template.ownerKind === "Pod"
           ? []
-          : [{ apiVersion: "apps/v1", kind: "Deployment", name: template.workload }],
+          : [
+              {
+                apiVersion: template.ownerKind === "Job" ? "batch/v1" : "apps/v1",
+                kind: template.ownerKind,
+                name: template.workload,
+              },
+            ],
     },
     spec: {
+      hostname: template.hostname ?? name,
+      ...(template.subdomain === undefined ? {} : { subdomain: template.subdomain }),
       serviceAccountName: template.serviceAccount,
       ...dnsName(template),
       containers: [{ name: "main", ports: uniqueNames(template.ports) }],
     },
     status: {
       phase,
-      podIP: address.podIp,
+      // One that has ended has given it back; another may have it by now.
+      ...(phase === "Succeeded" || phase === "Failed" ? {} : { podIP: address.podIp }),
       conditions: [{ type: "Ready", status: ready ? "True" : "False" }],
       containerStatuses: processes.map(({ spec, restarts }) => ({ name: spec.name, restartCount: restarts })),
     },

@@ -10,10 +10,11 @@ import type { Done, PlatformStatus, PodStatus } from "./contract.ts";
 import { ControlPlane } from "./control-plane.ts";
 import { type Operations, serveControl } from "./control-socket.ts";
 import { refuse } from "./controllers/controller.ts";
+import { gatewayProxies, isMade } from "./gateway-proxies.ts";
 import { HostPorts } from "./host-ports.ts";
 import { type Chosen, chooseMode, type Mode } from "./mode.ts";
 import { MeshView } from "./network/mesh-view.ts";
-import type { Names } from "./network/names.ts";
+import { endpointsOf, type Names } from "./network/names.ts";
 import { dial, hostNetwork, type PodNetwork } from "./network/network.ts";
 import { SIDECAR_FLAGS } from "./node-process.ts";
 import { PlatformError, type PlatformObject } from "./object.ts";
@@ -25,6 +26,7 @@ import {
   virtualServices,
 } from "./platform-state.ts";
 import { Pod } from "./pod.ts";
+import { podMeter } from "./pod-meter.ts";
 import { type OwnedPod, Pods, type PodWish } from "./pods.ts";
 import { ReconcileLoop } from "./reconcile-loop.ts";
 import { saveSupervisor, sweep, takeOver } from "./supervisor.ts";
@@ -44,17 +46,24 @@ export interface PlatformOptions {
   readonly controlPlaneConfig?: Readonly<Record<string, unknown>>;
   /** How long a pod that leaves stays out of the endpoints before it gets SIGTERM. Default 500 ms. */
   readonly drainMs?: number;
+  /** How often autoscalers measure. Default 5 s; Kubernetes' 15 s are long for somebody who watches. */
+  readonly autoscalePeriodMs?: number;
   readonly clock?: Clock;
   readonly onChange?: () => void;
 }
 
 const ACKNOWLEDGED_TIMEOUT_MS = 5_000;
 const RETRY_MS = 1_000;
+const AUTOSCALE_PERIOD_MS = 5_000;
 const PROJECT = dirname(dirname(fileURLToPath(import.meta.url)));
 
 /** Starts the control plane, then every pod; resolves when the processes are started (see `whenReady`). */
 export async function startPlatform(given: PlatformOptions): Promise<Platform> {
-  const options = { ...given, stateDir: resolvePath(given.stateDir) };
+  const options = {
+    ...given,
+    objects: withGateways(given.objects),
+    stateDir: resolvePath(given.stateDir),
+  };
   Workloads.check(options.objects);
   mkdirSync(join(options.stateDir, "pods"), { recursive: true, mode: 0o700 });
   checkSocketPaths(options.stateDir, options.objects);
@@ -68,6 +77,11 @@ export async function startPlatform(given: PlatformOptions): Promise<Platform> {
     throw error;
   }
   return platform;
+}
+
+/** Objects, and what runs the Gateways among them. */
+function withGateways(objects: readonly PlatformObject[]): readonly PlatformObject[] {
+  return [...objects, ...gatewayProxies(objects)];
 }
 
 /** sun_path holds 107 bytes and a terminator (unix(7)); found out here, not by each proxy in its log. */
@@ -146,7 +160,15 @@ export class Platform {
       log: this.#log,
       wakeAfter: (ms) => this.#loop.wakeAfter(ms),
       poke: () => this.#changed(),
+      meter: podMeter((service) => this.#podsOf(service)),
+      periodMs: options.autoscalePeriodMs ?? AUTOSCALE_PERIOD_MS,
     });
+  }
+
+  #podsOf(service: string): OwnedPod[] {
+    const found = this.#objects.find((o) => o.kind === "Service" && serviceKey(o) === service);
+    const selected = new Set(found === undefined ? [] : endpointsOf(found, this.#pods.pods));
+    return this.#pods.all.filter(({ pod }) => selected.has(pod));
   }
 
   /** Resolves with the reason when the mesh cannot go on: what holds its network ended. */
@@ -182,7 +204,8 @@ export class Platform {
   }
 
   /** New objects: scales, replaces what changed, removes what is gone. On an error nothing changes. */
-  async update(objects: readonly PlatformObject[]): Promise<void> {
+  async update(given: readonly PlatformObject[]): Promise<void> {
+    const objects = withGateways(given);
     Workloads.check(objects);
     await this.#hostPorts.update(objects, () => this.#pods.pods);
     this.#objects = objects;
@@ -230,7 +253,7 @@ export class Platform {
     const virtual = new Set(virtualServices(this.#objects, this.#chosen.mode).map(serviceKey));
     return {
       objects: this.#objects,
-      pods: this.#pods.pods,
+      pods: this.#pods.pods.filter((p) => !isOver(p)),
       vip: (key) => (virtual.has(key) ? this.#addresses.service(key) : undefined),
     };
   }
@@ -279,7 +302,14 @@ export class Platform {
     }
     // Names first: whoever hears of a pod can look it up.
     this.#view?.update(this.#names());
-    this.#file.write(platformState(this.#chosen.mode, this.#pods.pods, vips));
+    this.#file.write(
+      platformState({
+        mode: this.#chosen.mode,
+        pods: this.#pods.pods,
+        vips,
+        services: this.#objects.filter(isMade),
+      }),
+    );
   }
 
   #when(condition: () => boolean): Promise<void> {
@@ -319,7 +349,7 @@ export class Platform {
 
   /** One line for each pod that is not ready, and for each workload that is not although its pods are. */
   #late(): string[] {
-    const pods = this.#pods.pods.filter((p) => !p.ready);
+    const pods = this.#pods.pods.filter((p) => !p.ready && !isOver(p));
     const told = new Set(pods.map(({ template: t }) => `${t.ownerKind}/${t.namespace}/${t.workload}`));
     return [
       ...pods.map(
@@ -343,7 +373,7 @@ export class Platform {
   /** Pods whose proxy is not connected or has not acknowledged what the control plane has for it now. */
   async #unsynced(): Promise<string[]> {
     if ((this.#options.dataPlane ?? "weft") === "none") return [];
-    const wanted = this.#pods.pods.filter((p) => !p.stopping && p.template.inject);
+    const wanted = this.#pods.pods.filter((p) => !p.stopping && !isOver(p) && p.template.inject);
     const synced = (await this.#controlPlane?.synced()) ?? new Set();
     return wanted.filter((p) => !synced.has(p.address.podIp)).map((p) => p.name);
   }
@@ -405,13 +435,18 @@ export class Platform {
   }
 }
 
+/** Ended by itself: it has no address any more. */
+function isOver({ phase }: Pod): boolean {
+  return phase === "Succeeded" || phase === "Failed";
+}
+
 function podStatus({ pod, template, revision, created }: OwnedPod): PodStatus {
   return {
     name: pod.name,
     namespace: template.namespace,
     workload: template.workload,
     kind: template.ownerKind,
-    podIp: pod.address.podIp,
+    podIp: isOver(pod) ? "" : pod.address.podIp,
     phase: pod.phase,
     reason: pod.reason,
     message: pod.message,

@@ -36,6 +36,8 @@ interface Entry extends OwnedPod {
   readonly id: string;
   readySince: number | undefined;
   removed: Promise<void> | undefined;
+  /** It has ended by itself and given back its network and address. */
+  retired: boolean;
 }
 
 export interface PodsOptions {
@@ -103,6 +105,7 @@ export class Pods {
       created: this.#options.clock.now(),
       readySince: undefined,
       removed: undefined,
+      retired: false,
     };
     this.#entries.push(entry);
     this.#options.changed();
@@ -137,16 +140,28 @@ export class Pods {
   }
 
   async #end(entry: Entry, keepAddress: boolean): Promise<void> {
-    const { pod, id } = entry;
+    const { pod } = entry;
     try {
       await pod.stop(this.#options.drainMs);
+    } catch (error) {
+      if (!this.#stopping) this.#options.log.error("a pod did not end cleanly", { pod: entry.name, error });
+    }
+    await this.#leave(entry, keepAddress);
+    this.#entries = this.#entries.filter((e) => e !== entry);
+    this.#options.changed();
+  }
+
+  /** Gives back its network and its address, once. */
+  async #leave(entry: Entry, keepAddress: boolean): Promise<void> {
+    if (entry.retired) return;
+    entry.retired = true;
+    const { id } = entry;
+    try {
       await this.#options.leaveNetwork(id);
     } catch (error) {
       if (!this.#stopping) this.#options.log.error("a pod did not end cleanly", { pod: entry.name, error });
     }
-    this.#entries = this.#entries.filter((e) => e !== entry);
     this.#options.addresses.release(id, keepAddress);
-    this.#options.changed();
   }
 
   /** Looks who is ready now; called after every change, before anybody reasons about it. */
@@ -155,6 +170,7 @@ export class Pods {
     for (const entry of this.#entries) {
       if (!entry.pod.ready) entry.readySince = undefined;
       else entry.readySince ??= now;
+      if (hasEnded(entry) && entry.removed === undefined) void this.#leave(entry, false);
     }
   }
 
@@ -163,4 +179,10 @@ export class Pods {
     this.#stopping = true;
     await Promise.all(this.#entries.map((e) => e.removed ?? e.pod.stop(0)));
   }
+}
+
+/** By itself, with everything that it started. */
+function hasEnded({ pod }: OwnedPod): boolean {
+  const { phase } = pod;
+  return (phase === "Succeeded" || phase === "Failed") && pod.processes.every((p) => p.pid === undefined);
 }

@@ -1,5 +1,6 @@
 import type { WorkloadStatus } from "./contract.ts";
 import type { WorkloadRef } from "./control-socket.ts";
+import type { AutoscalerContext } from "./controllers/autoscaler.ts";
 import {
   type Controller,
   type ControllerContext,
@@ -7,48 +8,30 @@ import {
   keyOf,
   refuse,
 } from "./controllers/controller.ts";
-import { Replicated } from "./controllers/replicated.ts";
-import { replicatedSpec } from "./controllers/replicated-spec.ts";
-import { templateOf } from "./controllers/revisions.ts";
-import { StatefulSet, statefulSetNames, statefulSetSpec } from "./controllers/stateful-set.ts";
+import { isScalable } from "./controllers/scaling.ts";
+import { statefulSetNames, statefulSetSpec } from "./controllers/stateful-set.ts";
 import { PlatformError, type PlatformObject } from "./object.ts";
 import type { OwnerKey } from "./pods.ts";
-
-interface Kind {
-  /** Reads everything that the controller will read. Throws PlatformError. */
-  readonly check: (object: PlatformObject) => unknown;
-  readonly make: (context: ControllerContext, object: PlatformObject) => Controller;
-}
-
-const REPLICATED: Kind = {
-  check: (object) => [replicatedSpec(object), templateOf(object)],
-  make: (context, object) => new Replicated(context, object),
-};
-
-/** Which controller runs which kind. */
-const KINDS: Readonly<Record<string, Kind>> = {
-  Deployment: REPLICATED,
-  ReplicaSet: REPLICATED,
-  DaemonSet: REPLICATED,
-  Pod: REPLICATED,
-  StatefulSet: {
-    check: (object) => [statefulSetSpec(object), templateOf(object)],
-    make: (context, object) => new StatefulSet(context, object),
-  },
-};
+import { WORKLOAD_KINDS } from "./workload-kinds.ts";
 
 /** A workload that could not be brought nearer (a full disk) is tried again after this. */
 const RETRY_MS = 1_000;
 
 /** Every workload of the mesh and its controller. */
 export class Workloads {
-  readonly #context: ControllerContext;
+  readonly #context: AutoscalerContext;
   readonly #controllers = new Map<OwnerKey, Controller>();
   /** What each could not do the last time. */
   readonly #troubles = new Map<OwnerKey, string>();
 
-  constructor(context: ControllerContext) {
-    this.#context = context;
+  constructor(context: ControllerContext & Pick<AutoscalerContext, "meter" | "periodMs">) {
+    this.#context = {
+      ...context,
+      target: (key) => {
+        const found = this.#controllers.get(key);
+        return isScalable(found) ? found : undefined;
+      },
+    };
   }
 
   /** All errors of all manifests in one PlatformError, one line each. */
@@ -56,7 +39,7 @@ export class Workloads {
     const errors: string[] = [];
     for (const object of objects) {
       try {
-        KINDS[object.kind]?.check(object);
+        WORKLOAD_KINDS[object.kind]?.check(object);
       } catch (error) {
         if (!(error instanceof PlatformError)) throw error;
         errors.push(error.message);
@@ -67,7 +50,7 @@ export class Workloads {
 
   /** Objects that `check` has passed. */
   update(objects: readonly PlatformObject[]): void {
-    const wanted = new Map(objects.filter((o) => o.kind in KINDS).map((o) => [keyOf(o), o]));
+    const wanted = new Map(objects.filter((o) => o.kind in WORKLOAD_KINDS).map((o) => [keyOf(o), o]));
     for (const [key, controller] of this.#controllers) {
       if (wanted.has(key)) continue;
       controller.remove();
@@ -79,7 +62,7 @@ export class Workloads {
       const controller = this.#controllers.get(key);
       if (controller !== undefined) controller.update(object);
       else {
-        const make = KINDS[object.kind]?.make;
+        const make = WORKLOAD_KINDS[object.kind]?.make;
         if (make !== undefined) this.#controllers.set(key, make(this.#context, object));
       }
     }
@@ -104,13 +87,17 @@ export class Workloads {
     }
   }
 
+  #all(): Controller[] {
+    return [...this.#controllers.values()].flatMap((c) => [c, ...(c.children ?? [])]);
+  }
+
   status(): WorkloadStatus[] {
-    return [...this.#controllers.values()].map((c) => c.status());
+    return this.#all().map((c) => c.status());
   }
 
   /** Throws OperationError 404. */
   find({ kind, namespace, name }: WorkloadRef): Controller {
-    const found = this.#controllers.get(`${kind}/${namespace}/${name}` as OwnerKey);
+    const found = this.#all().find(({ key }) => key === `${kind}/${namespace}/${name}`);
     return found ?? refuse(404, `no ${kind} ${namespace}/${name} runs here`);
   }
 

@@ -198,7 +198,12 @@ function workloadOf(pod: Loaded<"/Pod">): Workload | null {
     deletionTimestamp?: unknown;
   };
   const owner = metadata.ownerReferences?.[0];
-  const ownerName = owner?.kind === "ReplicaSet" ? owner.name?.replace(/-[^-]+$/, "") : owner?.name;
+  // A Deployment's ReplicaSet is called after it and the hash of the template.
+  const hash = pod.labels["pod-template-hash"];
+  const suffix = owner?.kind === "ReplicaSet" && hash !== undefined ? `-${hash}` : "";
+  const ownerName = owner?.name?.endsWith(suffix)
+    ? owner.name.slice(0, owner.name.length - suffix.length)
+    : owner?.name;
   const explicit = pod.annotations["weft.dev/mode"] === "explicit";
   const workload: Workload = {
     pod: pod.name,

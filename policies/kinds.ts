@@ -16,6 +16,7 @@ import { peerAuthenticationSpec } from "./peer-authentication/spec.ts";
 import { persistentVolumeClaimSpec } from "./persistent-volume-claim/spec.ts";
 import { podSpec } from "./pod/spec.ts";
 import { referenceGrantSpec } from "./reference-grant/spec.ts";
+import { replicaSetSpec } from "./replica-set/spec.ts";
 import type { Infer } from "./schema.ts";
 import { secretSpec } from "./secret/spec.ts";
 import { serviceSpec } from "./service/spec.ts";
@@ -34,6 +35,7 @@ export const KINDS = {
   "/Secret": { spec: secretSpec, versions: ["v1"], namespaced: true },
   "/PersistentVolumeClaim": { spec: persistentVolumeClaimSpec, versions: ["v1"], namespaced: true },
   "apps/Deployment": { spec: deploymentSpec, versions: ["v1"], namespaced: true },
+  "apps/ReplicaSet": { spec: replicaSetSpec, versions: ["v1"], namespaced: true },
   "apps/StatefulSet": { spec: statefulSetSpec, versions: ["v1"], namespaced: true },
   "apps/DaemonSet": { spec: daemonSetSpec, versions: ["v1"], namespaced: true },
   "batch/Job": { spec: jobSpec, versions: ["v1"], namespaced: true },

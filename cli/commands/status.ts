@@ -1,7 +1,10 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import type { StatusAnswer, WorldAnswer } from "#control-plane/admin/contract.ts";
 import { AdminClient } from "../admin-client.ts";
 import type { Command } from "../command.ts";
 import { EXIT } from "../errors.ts";
+import { platformStatus } from "../platform-client.ts";
 import { platformPods } from "../pods.ts";
 
 type Proxy = StatusAnswer["proxies"][number];
@@ -41,7 +44,8 @@ export const status: Command = {
       pod: pods.find((p) => nameOf(p) === podOf(proxy)),
     }));
     const absent = pods.filter((p) => !proxies.some((proxy) => podOf(proxy) === nameOf(p)));
-    const troubles = proxies.flatMap(troublesOf);
+    const workloads = await workloadTroubles(stateDir);
+    const troubles = [...proxies.flatMap(troublesOf), ...workloads];
     out.document({ ...answer, pods, errors, warnings, awaited }, () => {
       const lines = [
         ["PROXY", "READY", "CONNECTED", "RESTARTS", ...COLUMNS.map(([head]) => head)],
@@ -52,7 +56,12 @@ export const status: Command = {
           pod === undefined ? "" : String(pod.restarts),
           ...COLUMNS.map(([, suffix]) => synced(find(proxy.types, suffix))),
         ]),
-        ...absent.map((pod) => [nameOf(pod), pod.ready ? "yes" : "no", "no proxy", String(pod.restarts)]),
+        ...absent.map((pod) => [
+          nameOf(pod),
+          pod.ended ? "ended" : pod.ready ? "yes" : "no",
+          pod.ended ? "" : "no proxy",
+          String(pod.restarts),
+        ]),
       ];
       return [
         out.table(lines),
@@ -62,11 +71,18 @@ export const status: Command = {
         ...awaited.map((line) => `awaited: ${line}`),
       ].join("\n");
     });
-    const down = pods.some((pod) => !pod.ready) || proxies.some((proxy) => !proxy.connected);
+    const down = pods.some((pod) => !pod.ready && !pod.ended) || proxies.some((proxy) => !proxy.connected);
     const refused = proxies.some((proxy) => Object.values(proxy.types).some((type) => type.nack));
-    return refused || down || errors.length > 0 ? EXIT.failure : EXIT.ok;
+    return refused || down || errors.length > 0 || workloads.length > 0 ? EXIT.failure : EXIT.ok;
   },
 };
+
+/** What the platform says of workloads that need somebody to look; nothing where another process runs the pods. */
+async function workloadTroubles(stateDir: string): Promise<string[]> {
+  if (!existsSync(join(stateDir, "platform.sock"))) return [];
+  const { workloads } = await platformStatus(stateDir);
+  return workloads.map(({ trouble }) => trouble).filter((trouble) => trouble !== "");
+}
 
 function find(types: Proxy["types"], suffix: string): TypeStatus | undefined {
   return Object.entries(types).find(([url]) => url.endsWith(`.${suffix}`))?.[1];

@@ -72,6 +72,7 @@ async function attached(
         if (stopping) return;
         progress(platform, out);
         tellCrashes(platform, crashes, String(given["mesh"]), out);
+        tellTroubles(platform, crashes, out);
       },
     });
     progress(platform, out);
@@ -117,10 +118,19 @@ function tellCrashes(platform: Platform | null, told: Set<string>, mesh: string,
     }
 }
 
+/** Each once: a rollout that does not progress, a Job that failed. */
+function tellTroubles(platform: Platform | null, told: Set<string>, out: Input["out"]): void {
+  for (const { trouble } of platform?.status().workloads ?? []) {
+    if (trouble === "" || told.has(trouble)) continue;
+    told.add(trouble);
+    out.warn(trouble);
+  }
+}
+
 function progress(platform: Platform | null, out: Input["out"]): void {
   if (platform === null) return;
   const { pods } = platform.status();
-  const waiting = pods.filter(({ ready }) => !ready).map(({ workload }) => workload);
+  const waiting = pods.filter(({ ready, podIp }) => !ready && podIp !== "").map(({ workload }) => workload);
   const names = [...new Set(waiting)];
   const more = names.length > WAITING ? ` and ${names.length - WAITING} more` : "";
   out.progress(

@@ -29,6 +29,8 @@ export interface Controller {
   status(): WorkloadStatus;
   /** The manifest is gone: so are its pods and what was remembered. */
   remove(): void;
+  /** Workloads that it made: a CronJob's Jobs. */
+  readonly children?: readonly Controller[];
   /** What `weft rollout` and `weft scale` ask; without it the kind cannot. */
   readonly operations: Partial<ControllerOperations>;
 }

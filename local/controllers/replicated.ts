@@ -49,7 +49,10 @@ export class Replicated implements Controller, Scalable {
   }
 
   get replicas(): number {
-    return this.#autoscaled?.replicas ?? this.#revisions.replicas(this.#spec.replicas);
+    return this.#autoscaled?.replicas ?? this.fileReplicas;
+  }
+  get fileReplicas(): number {
+    return this.#revisions.replicas(this.#spec.replicas);
   }
   autoscale(by: Autoscaled | undefined): void {
     if (this.#autoscaled?.by === by?.by && this.#autoscaled?.replicas === by?.replicas) return;
@@ -265,12 +268,19 @@ export class Replicated implements Controller, Scalable {
       revision: rolls ? (this.#revisions.newest?.revision ?? 0) : 0,
       paused: this.#paused,
       conditions: this.#conditions.list,
+      trouble: this.#trouble(),
       ...(rolls ? { rollout: this.#rollout({ replicas, current, updated, available }) } : {}),
       changed: [
         ...this.#revisions.changed(this.#object, this.#spec),
         ...(this.#autoscaled === undefined ? [] : [`scaled by ${this.#autoscaled.by}`]),
       ],
     };
+  }
+
+  #trouble(): string {
+    const progressing = this.#conditions.get("Progressing");
+    if (progressing?.reason !== "ProgressDeadlineExceeded") return "";
+    return `${spoken(this.#object)} exceeded its progress deadline: ${progressing.message}`;
   }
 
   /** The sentences of `kubectl rollout status`. */

@@ -12,6 +12,8 @@ export interface Autoscaled {
 /** What an autoscaler may scale. */
 export interface Scalable {
   readonly replicas: number;
+  /** Without the autoscaler. */
+  readonly fileReplicas: number;
   autoscale(by: Autoscaled | undefined): void;
 }
 
@@ -25,4 +27,8 @@ export function scaleByHand(
     409,
     `${spoken(object)} is scaled by ${autoscaled.by}: change its minReplicas or maxReplicas`,
   );
+}
+
+export function isScalable(controller: object | undefined): controller is Scalable {
+  return controller !== undefined && "autoscale" in controller;
 }

@@ -2,13 +2,7 @@ import type { Done, WorkloadStatus } from "../contract.ts";
 import { Fields } from "../fields.ts";
 import type { PlatformObject } from "../object.ts";
 import type { OwnedPod, OwnerKey } from "../pods.ts";
-import {
-  Conditions,
-  type Controller,
-  type ControllerContext,
-  type ControllerOperations,
-  keyOf,
-} from "./controller.ts";
+import { type Controller, type ControllerContext, type ControllerOperations, keyOf } from "./controller.ts";
 import { Revisions, type Template } from "./revisions.ts";
 import { type IntOrPercent, percentOf } from "./rolling.ts";
 import { type Autoscaled, type Scalable, scaleByHand } from "./scaling.ts";
@@ -58,7 +52,6 @@ export class StatefulSet implements Controller, Scalable {
   readonly key: OwnerKey;
   readonly #context: ControllerContext;
   readonly #revisions: Revisions;
-  readonly #conditions: Conditions;
   #object: PlatformObject;
   #spec: StatefulSetSpec;
   #autoscaled: Autoscaled | undefined;
@@ -69,7 +62,6 @@ export class StatefulSet implements Controller, Scalable {
     this.#object = object;
     this.#spec = statefulSetSpec(object);
     this.#revisions = new Revisions(context.store, this.key);
-    this.#conditions = new Conditions(context.clock);
   }
 
   update(object: PlatformObject): void {
@@ -83,7 +75,10 @@ export class StatefulSet implements Controller, Scalable {
   }
 
   get replicas(): number {
-    return this.#autoscaled?.replicas ?? this.#revisions.replicas(this.#spec.replicas);
+    return this.#autoscaled?.replicas ?? this.fileReplicas;
+  }
+  get fileReplicas(): number {
+    return this.#revisions.replicas(this.#spec.replicas);
   }
   get names(): string[] {
     return statefulSetNames(this.#object, this.replicas);
@@ -222,7 +217,8 @@ export class StatefulSet implements Controller, Scalable {
       available,
       revision: this.#revisions.newest?.revision ?? 0,
       paused: false,
-      conditions: this.#conditions.list,
+      conditions: [],
+      trouble: "",
       rollout: this.#rollout({ replicas, ready, updated, due }),
       changed: [
         ...this.#revisions.changed(this.#object, this.#spec),

@@ -21,6 +21,7 @@ import { delimiter, dirname, join } from "node:path";
 import { vi } from "vitest";
 import { weft } from "#cli/run.ts";
 import type { ObjectsAnswer, StatusAnswer } from "#control-plane/admin/contract.ts";
+import type { PlatformStatus } from "#local/contract.ts";
 import { Door } from "./door.ts";
 import { findEnvoy } from "./envoy.ts";
 
@@ -298,8 +299,19 @@ export class Mesh {
   /** GET of an admin socket: a pod's proxy, or the control plane. Null: no answer. */
   admin(of: "control-plane" | string, path: string): Promise<string | null> {
     const dir = of === "control-plane" ? this.stateDir : join(this.stateDir, "pods", of);
+    return this.#get(join(dir, "admin.sock"), path);
+  }
+
+  /** What `weft up` says of its workloads and pods. */
+  async platform(): Promise<PlatformStatus> {
+    const text = await this.#get(join(this.stateDir, "platform.sock"), "/status");
+    if (text === null) throw new Error("the supervisor does not answer");
+    return JSON.parse(text) as PlatformStatus;
+  }
+
+  #get(socketPath: string, path: string): Promise<string | null> {
     return new Promise((resolve) => {
-      const call = request({ socketPath: join(dir, "admin.sock"), path, agent: false }, (response) => {
+      const call = request({ socketPath, path, agent: false }, (response) => {
         let text = "";
         response.on("data", (chunk) => (text += chunk));
         response.on("end", () => resolve(text));
@@ -322,7 +334,8 @@ export class Mesh {
       async () => {
         const { proxies } = await this.status().catch(() => ({ proxies: [] }));
         const pods = this.#platform().filter(
-          ({ metadata }) => metadata.labels?.["security.istio.io/tlsMode"] === "istio",
+          ({ metadata, status }) =>
+            metadata.labels?.["security.istio.io/tlsMode"] === "istio" && status.podIP !== undefined,
         );
         return (
           proxies.length >= pods.length && // one that has just begun has not heard of all

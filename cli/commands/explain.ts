@@ -4,7 +4,7 @@ import { EXIT } from "../errors.ts";
 export const explain: Command = {
   name: "explain",
   summary: "What happens to a request, step by step, and why: route, mTLS, authorization, with file and line",
-  args: [{ name: "<request...>", help: "[METHOD] URL" }],
+  args: [{ name: "<request...>", help: "[METHOD] URL, or tcp://host:port" }],
   options: [
     {
       flags: "--from <workload>",
@@ -17,6 +17,7 @@ export const explain: Command = {
     "weft explain GET http://127.0.0.1:8080/productpage",
     "weft explain --from productpage GET http://reviews:9080/reviews/0 -H 'end-user: jason'",
     "weft explain --from details http://ratings:9080/ratings/0 -o json",
+    "weft explain --from ratings tcp://mongodb:27017",
   ],
   notes:
     "Nothing is sent. The steps are decided by the proxy's own code over the configuration that each proxy has.\nExit code 0: the request reaches the app. 1: it does not, or not always.",

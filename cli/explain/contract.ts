@@ -49,6 +49,7 @@ export interface Destination {
 
 export interface Explanation {
   readonly request: {
+    /** "TCP" for a connection (tcp://). */
     readonly method: string;
     readonly url: string;
     readonly headers: Readonly<Record<string, string>>;
@@ -63,7 +64,7 @@ export interface Explanation {
   readonly destinations: readonly Destination[];
   readonly outcomes: readonly Outcome[];
   readonly verdict: {
-    /** Null: it depends on chance (weights, faults); see outcomes. */
+    /** Null: it depends on chance (weights, faults; see outcomes), or TCP reaches the app: it has no status. */
     readonly status: number | null;
     readonly reachesApp: boolean;
     readonly text: string;

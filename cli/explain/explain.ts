@@ -11,6 +11,7 @@ import type { Destination, Explanation, Outcome, Place, Step } from "./contract.
 import type { Asked, RequestHead } from "./head.ts";
 import { bare, type Landing, land, step } from "./inbound.ts";
 import { placeIn, placeOf, sourceIn } from "./places.ts";
+import { answerText, routeDetails } from "./route.ts";
 import { type Start, start, startPod } from "./source.ts";
 import { verdictOf } from "./verdict.ts";
 import type { MeshView, ProxyConfig } from "./view.ts";
@@ -22,12 +23,17 @@ export async function explain(view: MeshView, asked: Asked, from: string | null)
     throw new UserError(`the proxy of ${pod.pod} is not connected to the control plane: see weft status`);
   const begin = start(view, asked, pod, from !== null, config.snapshot);
   const way = await wayOut(view, config, begin);
-  const outcomes = [...way.early, ...merged(way.destinations.map((d) => d.outcome))];
+  const tcp = asked.head === null;
+  // A connection has no status: it is open, or it is not.
+  const plain = (o: Outcome): Outcome => (tcp ? { ...o, status: 0 } : o);
+  const outcomes = [...way.early, ...merged(way.destinations.map((d) => d.outcome))].map(plain);
   return {
     request: {
-      method: asked.head.method,
+      method: asked.head?.method ?? "TCP",
       url: asked.url.href,
-      headers: Object.fromEntries([...asked.head.headers].map(([name, values]) => [name, values.join(", ")])),
+      headers: Object.fromEntries(
+        [...(asked.head?.headers ?? [])].map(([name, values]) => [name, values.join(", ")]),
+      ),
     },
     from: {
       kind: begin.outside ? "outside" : "pod",
@@ -35,9 +41,9 @@ export async function explain(view: MeshView, asked: Asked, from: string | null)
       spiffeId: begin.outside ? null : pod.spiffeId,
     },
     steps: way.steps,
-    destinations: way.destinations,
+    destinations: way.destinations.map((d) => ({ ...d, outcome: plain(d.outcome) })),
     outcomes,
-    verdict: verdictOf(outcomes),
+    verdict: verdictOf(outcomes, tcp),
   };
 }
 
@@ -69,7 +75,9 @@ async function wayOut(view: MeshView, { snapshot, wire }: ProxyConfig, from: Sta
   if (listener === undefined || chain === null) {
     const because =
       listener === undefined
-        ? `no Gateway opens port ${facts.destinationPort} of ${pod.pod}: the connection is refused`
+        ? from.outside
+          ? `no Gateway opens port ${facts.destinationPort} of ${pod.pod}: the connection is refused`
+          : `nothing of the proxy listens for ${from.dialled}: in explicit mode only a Service's own address and the HTTP proxy lead into the mesh`
         : `no filter chain of ${listener.name} matches: the connection is closed`;
     steps.push(step("listener", false, because));
     return ends(0, because);
@@ -102,7 +110,10 @@ async function wayOut(view: MeshView, { snapshot, wire }: ProxyConfig, from: Sta
   const place = placeIn(decision.config, decision.source) ?? servicePlace(view, decision.clusters[0]?.name);
   if (head !== null && chain.terminal.kind === "http") {
     if (route !== null)
-      steps.push(step("route", true, `${hit!.virtualHost.name}, ${matchText(route)}`, place));
+      steps.push({
+        ...step("route", true, `${hit!.virtualHost.name}, ${matchText(route)}`, place),
+        details: routeDetails(route, hit!.virtualHost, head, decision.clusters[0]?.forwarded ?? null),
+      });
     const fault = faultStep(chain, route, head, place);
     if (fault !== null) {
       steps.push(fault.step);
@@ -134,10 +145,15 @@ async function wayOut(view: MeshView, { snapshot, wire }: ProxyConfig, from: Sta
       );
     }
     if (route.action.kind !== "route") {
-      const because = decision.reason === "direct_response" ? "a direct response" : decision.reason;
+      const because = decision.reason === "direct_response" ? answerText(route, place) : decision.reason;
       steps.push(step("route", false, `${decision.status}: ${because}`, place));
       return ends(decision.status ?? 0, because, place);
     }
+  }
+  if (head === null && chain.terminal.kind === "http") {
+    const because = `${listener.name} speaks HTTP only: what is no HTTP is refused`;
+    steps.push(step("chain", false, because));
+    return ends(0, because);
   }
   if (head !== null && chain.terminal.kind === "http" && chain.terminal.useRemoteAddress)
     head = head.with({ headers: withClient(head.headers, facts.sourceAddress) });
@@ -189,13 +205,22 @@ async function toCluster(
   if (cluster === undefined)
     return ends("cluster", to.missing, `${to.name} does not exist: no such service or subset`, to.place);
   if (to.name === "BlackHoleCluster")
-    return ends("cluster", 502, "REGISTRY_ONLY: what the mesh does not know is closed", null);
+    return ends(
+      "cluster",
+      head === null ? 0 : 502,
+      "REGISTRY_ONLY: what the mesh does not know is closed",
+      null,
+    );
   const rule = placeIn(cluster.istio.config, sourceIn(cluster.metadata));
   const subset = cluster.istio.subset === null ? "" : `, subset ${cluster.istio.subset}`;
   const chosen = step("cluster", true, `${to.name}${subset}`, rule);
   const dialled = from.facts;
   if (cluster.type !== "EDS" && cluster.type !== "STATIC") {
     // The address that the client asked for, as it is.
+    if (from.explicit && !from.outside && cluster.type === "ORIGINAL_DST") {
+      const text = `${from.dialled} is no host that the mesh knows, and an explicit proxy cannot tell its address: a ServiceEntry makes it known`;
+      return ends("endpoints", 503, text, null);
+    }
     const known = cluster.type === "ORIGINAL_DST" ? view.at(dialled.destinationAddress) : undefined;
     if (known === undefined) {
       const text = `${from.dialled}, outside of the mesh`;
@@ -344,7 +369,8 @@ function servicePlace(view: MeshView, cluster: string | undefined): Place | null
 
 function serviceOf(view: MeshView, cluster: string | undefined): ServiceInfo | undefined {
   const host = cluster?.split("|")[3];
-  return host === undefined || host === "" ? undefined : view.services.find((s) => s.host === host);
+  if (host === undefined || host === "") return undefined;
+  return view.services.find((s) => s.host === host || host.endsWith(`.${s.host}`));
 }
 
 function nameOf(view: MeshView, host: Host): string {

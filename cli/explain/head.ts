@@ -52,10 +52,18 @@ export class RequestHead implements HeadView {
 export interface Asked {
   readonly url: URL;
   readonly port: number;
-  readonly head: RequestHead;
+  /** Null: a connection that carries no HTTP, tcp:// */
+  readonly head: RequestHead | null;
 }
 
-/** `[METHOD] URL` and `name: value` headers. */
+function tcp(url: URL, target: string, more: boolean): Asked {
+  if (more) throw new UserError(`${target}: a TCP connection has no method and no headers`, EXIT.usage);
+  if (url.port === "" || url.hostname === "")
+    throw new UserError(`${target}: say host and port, such as tcp://redis:6379`, EXIT.usage);
+  return { url, port: Number(url.port), head: null };
+}
+
+/** `[METHOD] URL` and `name: value` headers, or tcp://host:port. */
 export function parseRequest(words: readonly string[], fields: readonly string[]): Asked {
   const [first = "", second, ...more] = words;
   const [method, target] = second === undefined ? ["GET", first] : [first, second];
@@ -66,8 +74,9 @@ export function parseRequest(words: readonly string[], fields: readonly string[]
   if (!URL.canParse(text))
     throw new UserError(`${target}: not a URL such as http://reviews:9080/`, EXIT.usage);
   const url = new URL(text);
+  if (url.protocol === "tcp:") return tcp(url, target, second !== undefined || fields.length > 0);
   if (url.protocol !== "http:" && url.protocol !== "https:")
-    throw new UserError(`${target}: http:// or https:// only`, EXIT.usage);
+    throw new UserError(`${target}: http://, https:// or tcp:// only`, EXIT.usage);
   const headers = new Map<string, readonly string[]>();
   for (const field of fields) {
     const colon = field.indexOf(":");

@@ -41,8 +41,9 @@ export async function land(view: MeshView, arrival: Arrival): Promise<Landing> {
   });
 
   const inbound = workload.inbound.find((p) => p.port === port);
-  const policy = inbound?.mtlsSource == null ? null : placeOf(inbound.mtlsSource);
-  const mode = inbound?.mtls ?? "PERMISSIVE";
+  const mode = inbound?.mtls ?? workload.defaultMtls.mode;
+  const said = inbound === undefined ? workload.defaultMtls.source : inbound.mtlsSource;
+  const policy = said === null ? null : placeOf(said);
   const proves = tls !== null && tls.certificateSecrets.length > 0;
   const facts: ConnectionFacts = {
     destinationAddress: address,

@@ -10,12 +10,14 @@ import type { MeshView } from "./view.ts";
 export interface Start {
   readonly pod: WorkloadInfo;
   readonly outside: boolean;
+  /** An explicit proxy does not know what address a name that it does not know has. */
+  readonly explicit: boolean;
   /** What the pod proves with its certificate when it calls on. */
   readonly identity: string;
   /** Name in the snapshot; "" = nothing listens there. */
   readonly listener: string;
   readonly facts: ConnectionFacts;
-  /** Null: the app speaks TLS itself, the proxy sees no request. */
+  /** Null: TCP, or the app speaks TLS itself: the proxy sees no request. */
   readonly head: RequestHead | null;
   readonly dialled: string;
   /** Something the reader should know about the name. */
@@ -31,6 +33,8 @@ export function startPod(view: MeshView, asked: Asked, from: string | null): Wor
   const { hostname } = asked.url;
   const gateways = view.workloads.filter((w) => w.kind === "gateway");
   const service = view.services.find((s) => s.host === hostname || s.name === hostname.split(".")[0]);
+  if (asked.head === null)
+    throw new UserError(`say who opens the connection, such as --from ${firstApp(view)}`, EXIT.usage);
   const ofGateway = (name: string) => gateways.some((g) => g.workload === name);
   if (service !== undefined && !ofGateway(service.name))
     throw new UserError(
@@ -61,7 +65,13 @@ export function start(
   explicitFrom: boolean,
   snapshot: Snapshot,
 ): Start {
-  const base = { pod, identity: pod.spiffeId, dialled: asked.url.host, note: null };
+  const base = {
+    pod,
+    identity: pod.spiffeId,
+    dialled: asked.url.host,
+    note: null,
+    explicit: pod.servicePrefix !== null,
+  };
   const secure = asked.url.protocol === "https:";
   const facts = {
     sourcePort: 40_000,
@@ -85,25 +95,39 @@ export function start(
     };
   }
   const { hostname } = asked.url;
-  const service = view.service(hostname, pod.namespace);
+  const found = view.lookup(hostname, pod.namespace);
   const literal = isIP(hostname.replace(/[[\]]/g, "")) === 0 ? null : hostname;
-  const address = literal ?? service?.addresses.find((a) => !a.includes("/")) ?? SOMEWHERE;
-  const explicit = pod.servicePrefix !== null;
+  const address = literal ?? found?.address ?? SOMEWHERE;
   const note =
-    service === undefined && literal === null
+    found === null && literal === null
       ? `${hostname} is no Service that ${pod.namespace} knows: what its address is, DNS says`
       : null;
+  const tcp = asked.head === null;
   return {
     ...base,
     outside: false,
     note,
-    listener: explicit ? `${pod.servicePrefix}.0.1_${EXPLICIT_PROXY_PORT}` : "virtualOutbound",
+    listener: listenerOf(pod, address, asked, snapshot),
     facts: {
       ...facts,
+      ...(tcp ? { applicationProtocols: [] } : {}),
       sourceAddress: pod.ip,
       destinationAddress: address,
       destinationPort: asked.port,
     },
     head: secure ? null : asked.head,
   };
+}
+
+/** Where an app's connection arrives: all at one port in transparent mode; else at the HTTP proxy, or the Service's own. */
+function listenerOf(
+  { servicePrefix }: WorkloadInfo,
+  address: string,
+  asked: Asked,
+  snapshot: Snapshot,
+): string {
+  if (servicePrefix === null) return "virtualOutbound";
+  if (asked.url.protocol === "http:") return `${servicePrefix}.0.1_${EXPLICIT_PROXY_PORT}`;
+  const name = `${servicePrefix}.${address.split(".").slice(2).join(".")}_${asked.port}`;
+  return snapshot.listeners.has(name) ? name : "";
 }

@@ -1,7 +1,8 @@
 import type { Explanation, Outcome } from "./contract.ts";
 
 /** One line. Chance (weights, faults) is told as shares. */
-export function verdictOf(outcomes: readonly Outcome[]): Explanation["verdict"] {
+export function verdictOf(outcomes: readonly Outcome[], tcp: boolean): Explanation["verdict"] {
+  const good = tcp ? "connected" : "200 expected";
   const reachesApp = outcomes.length > 0 && outcomes.every((o) => o.reachesApp);
   const certain = new Set(outcomes.map((o) => o.status)).size === 1;
   const [first] = outcomes;
@@ -12,16 +13,18 @@ export function verdictOf(outcomes: readonly Outcome[]): Explanation["verdict"] 
       outcomes.length === 1
         ? first.because
         : outcomes.map((o) => `${percent(o.share)} ${o.because}`).join(", ");
-    return { status: 200, reachesApp, text: `200 expected: ${ways}` };
+    return { status: tcp ? null : 200, reachesApp, text: `${good}: ${ways}` };
   }
-  if (outcomes.length === 1) return { status: first.status, reachesApp, text: said(first) };
-  const parts = [...outcomes].sort((a, b) => b.share - a.share).map((o) => `${percent(o.share)} ${said(o)}`);
+  if (outcomes.length === 1) return { status: first.status, reachesApp, text: said(first, good) };
+  const parts = [...outcomes]
+    .sort((a, b) => b.share - a.share)
+    .map((o) => `${percent(o.share)} ${said(o, good)}`);
   if (certain) parts[0] = `${parts.length} ways to the same ${first.status}: ${parts[0]}`;
   return { status: certain ? first.status : null, reachesApp, text: parts.join("; ") };
 }
 
-function said(o: Outcome): string {
-  if (o.reachesApp) return `200 expected: ${o.because}`;
+function said(o: Outcome, good: string): string {
+  if (o.reachesApp) return `${good}: ${o.because}`;
   const what = o.status === 0 ? "no answer" : String(o.status);
   const where = o.place === null ? "" : ` (${o.place.object}, ${o.place.file}:${o.place.line})`;
   return `${what} because ${o.because}${where}`;

@@ -47,19 +47,34 @@ export class MeshView {
     return this.workloads.find((w) => w.ip === address);
   }
 
-  /** The Service that a name means to a client of this namespace. */
-  service(name: string, namespace: string): ServiceInfo | undefined {
+  /** What a name means to a client of this namespace: a Service, and the address of the one pod of it that is meant. */
+  lookup(name: string, namespace: string): { service: ServiceInfo; address: string | null } | null {
     const host = name.replace(/\.$/, "").toLowerCase();
-    return this.services.find(
-      (s) =>
-        s.host === host ||
-        s.addresses.includes(host) ||
-        (s.host.startsWith(`${s.name}.${s.namespace}.svc`) &&
-          ((host === s.name && s.namespace === namespace) ||
-            host === `${s.name}.${s.namespace}` ||
-            host === `${s.name}.${s.namespace}.svc`)),
-    );
+    for (const service of this.services) {
+      const names = namesOf(service, namespace);
+      if (names.includes(host) || service.addresses.includes(host)) {
+        const [instance] = service.instances;
+        const own = service.addresses.find((a) => !a.includes("/"));
+        return { service, address: own ?? instance?.address ?? null };
+      }
+      const pod = service.instances.find((i) => names.some((n) => host === `${i.name}.${n}`));
+      if (pod !== undefined) return { service, address: pod.address };
+    }
+    return null;
   }
+}
+
+function namesOf({ host, name, namespace, aliases }: ServiceInfo, from: string): string[] {
+  const domain = host.startsWith(`${name}.${namespace}.svc`)
+    ? host.slice(name.length + namespace.length + 2)
+    : "";
+  const forms = (a: { name: string; namespace: string }): string[] => {
+    const short = `${a.name}.${a.namespace}`;
+    const long = [short, `${short}.svc`, `${short}.svc.cluster.local`];
+    return a.namespace === from ? [a.name, ...long] : long;
+  };
+  const own = domain === "" ? [] : forms({ name, namespace });
+  return [host, ...own, ...aliases.flatMap(forms)];
 }
 
 function compile(wire: XdsAnswer, proxy: string): Snapshot {

@@ -82,6 +82,11 @@ export interface WorkloadInfo {
     /** The PeerAuthentication that decided; null = the default. */
     readonly mtlsSource: SourceInfo | null;
   }[];
+  /** Of ports that are not in `inbound`. */
+  readonly defaultMtls: {
+    readonly mode: "STRICT" | "PERMISSIVE" | "DISABLE";
+    readonly source: SourceInfo | null;
+  };
   /** In the order of evaluation. */
   readonly authorization: readonly {
     readonly action: "AUDIT" | "DENY" | "ALLOW";
@@ -98,6 +103,10 @@ export interface ServiceInfo {
   readonly namespace: string;
   readonly addresses: readonly string[];
   readonly ports: readonly { readonly name: string; readonly number: number; readonly protocol: string }[];
+  /** ExternalName Services that are other names of it. */
+  readonly aliases: readonly { readonly name: string; readonly namespace: string }[];
+  /** Of a headless one: its pods, by the label before its name, and where they are. */
+  readonly instances: readonly { readonly name: string; readonly address: string }[];
   readonly source: SourceInfo;
 }
 /** GET /workloads */

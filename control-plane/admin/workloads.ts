@@ -1,6 +1,6 @@
 import type { SourceRef } from "#ir/index.ts";
-import { explainMtls, resolve, type World } from "#policies/index.ts";
-import type { SourceInfo, WorkloadsAnswer } from "./contract.ts";
+import { explainMtls, resolve, type Workload, type World } from "#policies/index.ts";
+import type { SourceInfo, WorkloadInfo, WorkloadsAnswer } from "./contract.ts";
 
 /** Every pod with an address, and which security policies hold for it, with file and line. */
 export function workloads(world: World): WorkloadsAnswer {
@@ -22,6 +22,7 @@ export function workloads(world: World): WorkloadsAnswer {
           const { source } = explainMtls(world.policy, w, port);
           return { port, servicePort, protocol, mtls, mtlsSource: source === null ? null : at(source) };
         }),
+        defaultMtls: defaultMtls(world, w),
         authorization: (
           [
             ["AUDIT", audit],
@@ -44,9 +45,22 @@ export function workloads(world: World): WorkloadsAnswer {
       namespace: s.namespace,
       addresses: s.addresses,
       ports: s.ports.map(({ name, number, protocol }) => ({ name, number, protocol })),
+      aliases: s.aliases.map(({ name, namespace }) => ({ name, namespace })),
+      instances: [
+        ...new Map(
+          Object.values(s.instances)
+            .flat()
+            .map(({ name, endpoint: { address } }) => [name, { name, address }]),
+        ).values(),
+      ],
       source: at(s.source),
     })),
   };
+}
+
+function defaultMtls(world: World, workload: Workload): WorkloadInfo["defaultMtls"] {
+  const { mode, source } = explainMtls(world.policy, workload, null);
+  return { mode, source: source === null ? null : at(source) };
 }
 
 function at({ kind, namespace, name, file, line }: SourceRef): SourceInfo {

@@ -71,8 +71,46 @@ onEachDataPlane("names", { from, replace, modes: ["explicit", "transparent"] }, 
     async () => {
       for (const host of ["web-0.web", "web-1.web.default.svc.cluster.local", "web", mesh().pod("web").podIp])
         expect(await echo(host, 9000), host).toBe("bytes");
+      expect(await explained("tcp://web-1.web:9000")).toEqual({ reachesApp: true, pods: ["web-1"] });
+      const { out } = await mesh().cli("explain", "--from", "client", "tcp://web:9000");
+      expect(out).toMatch(/mutual TLS, the caller proves cluster.local\/ns\/default\/sa\/client \(STRICT\)/);
+      expect(out.trimEnd().split("\n").at(-1)).toMatch(/^connected: /);
     },
   );
+
+  test("explain: what the route does besides, and what is refused for TCP", async () => {
+    await mesh().apply(
+      "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: front, namespace: shop}\nspec:\n" +
+        "  hosts: [front]\n  http:\n  - timeout: 3s\n    retries: {attempts: 4, perTryTimeout: 0.5s, retryOn: 5xx}\n" +
+        "    rewrite: {uri: /new}\n    headers: {response: {remove: [x-powered-by]}}\n    route: [{destination: {host: front}}]\n",
+    );
+    const { out } = await mesh().cli("explain", "--from", "client", "http://front.shop:8080/old");
+    for (const line of [
+      "timeout: 3 s, then 504",
+      "retries: at most 4, on 5xx, 500 ms for each try",
+      "the path becomes /newold",
+      "headers: answer without x-powered-by",
+    ])
+      expect(out.replace(/\n +/g, " ")).toContain(line);
+    await mesh().apply(
+      "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: front, namespace: shop}\nspec:\n" +
+        "  action: DENY\n  rules: [{to: [{operation: {ports: ['9000']}}]}]\n",
+    );
+    const denied = await mesh().cli("explain", "--from", "client", "tcp://front.shop:9000");
+    expect(denied.code).toBe(1);
+    expect(denied.out.replace(/\n +/g, " ")).toMatch(/no answer because denied by rule 0 of shop\/front/);
+    const { stdout } = await mesh().exec(mesh().pod("client").name, ["env"]);
+    const own = /^FRONT_SHOP_SERVICE_HOST=(.*)$/m.exec(stdout.toString())?.[1] ?? "front.shop";
+    await expect.poll(() => echo(own, 9000), { timeout: 10_000 }).not.toBe("bytes");
+    await mesh().weft("delete", "AuthorizationPolicy", "front", "-n", "shop");
+    await mesh().weft("delete", "VirtualService", "front", "-n", "shop");
+    await mesh().settled();
+  });
+
+  testExplicit("a host that the mesh does not know: 503, and explain says so", async () => {
+    expect((await get("nowhere.example")).status).toBe(503);
+    expect((await explained("http://nowhere.example:8080/")).reachesApp).toBe(false);
+  });
 
   test.for(["alias", "alias-short", "alias-chain", "alias.default.svc.cluster.local"])(
     "%s, the alias of a Service, is that Service, with mTLS",

@@ -158,6 +158,8 @@ export class Platform {
       store: new WorkloadStore(options.stateDir),
       clock: this.#clock,
       log: this.#log,
+      removeClaim: (namespace, claim) =>
+        rmSync(join(options.stateDir, "volumes", namespace, claim), { recursive: true, force: true }),
       wakeAfter: (ms) => this.#loop.wakeAfter(ms),
       poke: () => this.#changed(),
       meter: podMeter((service) => this.#podsOf(service)),

@@ -1,5 +1,6 @@
-import { mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { PlatformError } from "./object.ts";
 import { writeAtomic } from "./tokens.ts";
 
 /** What is remembered of each workload over restarts of the mesh: one JSON file each in `<state directory>/workloads`. */
@@ -20,29 +21,24 @@ export class WorkloadStore {
     }
   }
 
-  /** Throws the system's error when it cannot be written. The same again costs nothing. */
+  /** Throws PlatformError when it cannot be written (a full disk). The same again costs nothing. */
   write(key: string, value: object): void {
     const text = JSON.stringify(value, undefined, 1);
     if (this.#written.get(key) === text) return;
-    mkdirSync(this.#dir, { recursive: true, mode: 0o700 });
-    writeAtomic(this.#file(key), text);
+    try {
+      mkdirSync(this.#dir, { recursive: true, mode: 0o700 });
+      writeAtomic(this.#file(key), text);
+    } catch (error) {
+      throw new PlatformError(
+        `${this.#file(key)} cannot be written (${(error as NodeJS.ErrnoException).code}): nothing is changed until it can`,
+      );
+    }
     this.#written.set(key, text);
   }
 
   forget(key: string): void {
     this.#written.delete(key);
     rmSync(this.#file(key), { force: true });
-  }
-
-  /** Keys of all that is remembered. */
-  keys(): string[] {
-    try {
-      return readdirSync(this.#dir)
-        .filter((name) => name.endsWith(".json"))
-        .map((name) => name.slice(0, -5).replaceAll("_", "/"));
-    } catch {
-      return [];
-    }
   }
 
   /** Names of Kubernetes objects hold no underscore. */

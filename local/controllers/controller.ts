@@ -11,6 +11,8 @@ export interface ControllerContext {
   readonly store: WorkloadStore;
   readonly clock: Clock;
   readonly log: Logger;
+  /** Removes the folder of a PersistentVolumeClaim with all that is in it. */
+  readonly removeClaim: (namespace: string, claim: string) => void;
   /** Asks to be called again after so many milliseconds, whatever happens until then. */
   readonly wakeAfter: (ms: number) => void;
   /** Asks to be called again now. */

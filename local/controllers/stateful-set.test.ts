@@ -1,3 +1,5 @@
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import { localPlatform, manifest, readyWhen } from "#test/harness/local-platform.ts";
 import type { RolloutHistory } from "../contract.ts";
@@ -130,4 +132,23 @@ test("two namespaces may each have a db-0, and a Deployment of the same name tak
     "StatefulSet shop/db-0",
   ]);
   expect(new Set(local.platform.status().pods.map((p) => p.podIp)).size).toBe(3);
+});
+
+test("each pod has its claim's folder again; what is scaled away keeps it, unless the set says Delete", async () => {
+  const claims = (whenScaled: string): object => ({
+    volumeClaimTemplates: [{ metadata: { name: "data" }, spec: { accessModes: ["ReadWriteOnce"] } }],
+    persistentVolumeClaimRetentionPolicy: { whenScaled },
+  });
+  const mounts = { volumeMounts: [{ name: "data", mountPath: "/data" }] };
+  const folders = (): string[] => readdirSync(join(local.stateDir, "volumes", "default")).sort();
+  await local.start([db("1", { replicas: 2, ...claims("Retain") }, mounts)]);
+  await complete();
+  expect(folders()).toEqual(["data-db-0", "data-db-1"]);
+  await local.platform.update([db("1", { replicas: 1, ...claims("Retain") }, mounts)]);
+  await expect.poll(pods, soon).toEqual(["db-0@1*"]);
+  expect(folders()).toEqual(["data-db-0", "data-db-1"]);
+  await local.platform.update([db("1", { replicas: 2, ...claims("Delete") }, mounts)]);
+  await complete();
+  await local.platform.update([db("1", { replicas: 1, ...claims("Delete") }, mounts)]);
+  await expect.poll(folders, soon).toEqual(["data-db-0"]);
 });

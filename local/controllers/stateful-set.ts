@@ -1,6 +1,6 @@
 import type { Done, WorkloadStatus } from "../contract.ts";
 import { Fields } from "../fields.ts";
-import type { PlatformObject } from "../object.ts";
+import { list, type PlatformObject, record } from "../object.ts";
 import type { OwnedPod, OwnerKey } from "../pods.ts";
 import { type Controller, type ControllerContext, type ControllerOperations, keyOf } from "./controller.ts";
 import { Revisions, type Template } from "./revisions.ts";
@@ -19,6 +19,10 @@ interface StatefulSetSpec {
   readonly maxUnavailable: IntOrPercent;
   readonly minReadySeconds: number;
   readonly revisionHistoryLimit: number;
+  /** Names of volumeClaimTemplates, and when the folders of their claims go. */
+  readonly claims: readonly string[];
+  readonly whenDeleted: "Retain" | "Delete";
+  readonly whenScaled: "Retain" | "Delete";
   readonly paused: false;
 }
 
@@ -27,6 +31,7 @@ export function statefulSetSpec(object: PlatformObject): StatefulSetSpec {
   const spec = new Fields(object);
   const update = spec.at("updateStrategy");
   const rolling = update.at("rollingUpdate");
+  const retention = spec.at("persistentVolumeClaimRetentionPolicy");
   return {
     replicas: spec.whole("replicas", 1),
     start: spec.at("ordinals").whole("start", 0),
@@ -37,6 +42,9 @@ export function statefulSetSpec(object: PlatformObject): StatefulSetSpec {
     maxUnavailable: rolling.intOrPercent("maxUnavailable", 1),
     minReadySeconds: spec.whole("minReadySeconds", 0),
     revisionHistoryLimit: spec.whole("revisionHistoryLimit", 10),
+    claims: list(spec.json["volumeClaimTemplates"]).map((c) => String(record(c["metadata"])["name"])),
+    whenDeleted: retention.oneOf("whenDeleted", ["Retain", "Delete"], "Retain"),
+    whenScaled: retention.oneOf("whenScaled", ["Retain", "Delete"], "Retain"),
     paused: false,
   };
 }
@@ -71,7 +79,15 @@ export class StatefulSet implements Controller, Scalable {
 
   remove(): void {
     this.#revisions.forget();
-    for (const pod of this.#context.pods.of(this.key)) void this.#context.pods.remove(pod);
+    for (const pod of this.#context.pods.of(this.key)) this.#removeForGood(pod, this.#spec.whenDeleted);
+  }
+
+  /** Its claims stay, unless the set says that they go with it. */
+  #removeForGood(pod: OwnedPod, claims: "Retain" | "Delete"): void {
+    const names = claims === "Delete" ? this.#spec.claims.map((claim) => `${claim}-${pod.name}`) : [];
+    void this.#context.pods.remove(pod).then(() => {
+      for (const name of names) this.#context.removeClaim(pod.template.namespace, name);
+    });
   }
 
   get replicas(): number {
@@ -137,7 +153,7 @@ export class StatefulSet implements Controller, Scalable {
     }
     const surplus = this.#pods().filter((p) => (p.ordinal ?? 0) < start || (p.ordinal ?? 0) >= end);
     for (const pod of surplus.reverse()) {
-      void this.#context.pods.remove(pod);
+      this.#removeForGood(pod, this.#spec.whenScaled);
       // From the highest down, the next when this one is gone.
       if (ordered) return false;
     }

@@ -74,6 +74,7 @@ test("status shows acknowledged, stale and refused, and what is wrong with polic
       errors: path === "/world" ? ["a.yaml:3: VirtualService default/a: spec.http: no"] : [],
       warnings: [],
       awaited: [],
+      objects: [],
       proxies: [
         {
           nodeId: "sidecar~10.244.0.5~reviews-v1-0.default~default.svc.cluster.local",
@@ -97,28 +98,33 @@ test("status shows acknowledged, stale and refused, and what is wrong with polic
 
 const namespace = (name: string): string => `apiVersion: v1\nkind: Namespace\nmetadata: {name: ${name}}\n`;
 
-test("apply sends every file, and a refusal names file and line as the person knows them", async () => {
-  const bodies: string[] = [];
-  await controlPlane((method, url, body) => {
-    bodies.push(`${method} ${url} ${body}`);
+test("apply sends every file under its name, and a refusal names file and line as the person knows them", async () => {
+  const bodies: unknown[] = [];
+  await controlPlane((method, _url, body) => {
     if (method === "GET") return [200, { objects: [] }];
+    bodies.push(JSON.parse(body));
     return body.includes("bad")
-      ? [422, { errors: ["request:6: Namespace bad: no"] }]
+      ? [422, { errors: [`${join(home, "more2.yaml")}:1: Namespace bad: no`] }]
       : [200, { applied: ["Namespace a", "Namespace b"] }];
   });
   mkdirSync(join(home, "more"));
   writeFileSync(join(home, "a.yaml"), namespace("a"));
   writeFileSync(join(home, "more/b.yaml"), namespace("b"));
+  writeFileSync(join(home, "more/package.json"), "{}");
   writeFileSync(join(home, "more2.yaml"), namespace("bad"));
-  expect(await run("apply -f a.yaml -f more")).toMatchObject({
-    code: 0,
-    out: "APPLIED\nNamespace a\nNamespace b\n",
+  const done = await run("apply -f a.yaml -f more");
+  expect(done).toMatchObject({ code: 0, out: "APPLIED\nNamespace a\nNamespace b\n" });
+  expect(done.err).toMatch(/^warning: \S+package\.json:1: no Kubernetes object .*: left alone\n$/);
+  expect(bodies[0]).toEqual({
+    files: [
+      { file: join(home, "a.yaml"), text: namespace("a") },
+      { file: join(home, "more/b.yaml"), text: namespace("b") },
+    ],
   });
-  expect(bodies[0]).toBe(`PUT /objects ${namespace("a")}\n---\n${namespace("b")}`);
   expect(await run("apply -f -", namespace("c"))).toMatchObject({ code: 0 });
   expect(await run("apply -f a.yaml -f more2.yaml")).toMatchObject({
     code: 1,
-    err: "error: more2.yaml:1: Namespace bad: no\n",
+    err: `error: ${join(home, "more2.yaml")}:1: Namespace bad: no\n`,
   });
   writeFileSync(join(home, "typo.yaml"), namespace("a").replace("metadata", "metadat"));
   const typo = await run("apply -f typo.yaml");
@@ -129,38 +135,44 @@ test("apply sends every file, and a refusal names file and line as the person kn
   });
 });
 
-test("delete takes a name, files or all, and one of them", async () => {
+test("apply refuses what up would refuse: a Deployment without a program to run", async () => {
+  await controlPlane(() => [200, { objects: [], applied: [] }]);
+  writeFileSync(
+    join(home, "web.yaml"),
+    "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec:\n  selector: {matchLabels: {app: web}}\n" +
+      "  template:\n    metadata: {labels: {app: web}}\n    spec:\n      containers:\n      - {name: app, image: nginx}\n",
+  );
+  for (const command of ["apply -f web.yaml", "validate web.yaml", "up web.yaml --mesh other"]) {
+    const { code, out, err } = await run(command);
+    expect(code).toBe(1);
+    expect(`${out}${err}`).toMatch(/web\.yaml:10.*Deployment default\/web.*no "command"/s);
+  }
+});
+
+test("delete takes a name, files or all, and one of them, in one request", async () => {
   const calls: string[] = [];
-  const listed = (name: string, file: string) => ({
-    kind: "Namespace",
-    namespace: "",
-    name,
-    source: { file },
+  await controlPlane((method, url, body) => {
+    calls.push(`${method} ${url} ${body}`);
+    return [
+      200,
+      { deleted: ["Namespace a"], errors: body.includes("gone") ? ["Namespace gone: no such object"] : [] },
+    ];
   });
-  await controlPlane((method, url) => {
-    if (method === "GET")
-      return [
-        200,
-        {
-          objects: [
-            listed("b", join(home, "weft/default/applied/b.yaml")),
-            listed("c", join(home, "c.yaml")),
-          ],
-        },
-      ];
-    calls.push(`${method} ${url}`);
-    return [200, { deleted: "Namespace a" }];
-  });
-  writeFileSync(join(home, "a.yaml"), namespace("a"));
+  writeFileSync(join(home, "a.yaml"), `${namespace("a")}---\n${namespace("gone")}`);
   expect((await run("delete")).code).toBe(2);
   expect((await run("delete Namespace a -f a.yaml")).code).toBe(2);
-  expect((await run("delete -f a.yaml")).code).toBe(0);
+  expect(await run("delete -f a.yaml")).toMatchObject({
+    code: 1,
+    out: "DELETED\nNamespace a\n",
+    err: "error: Namespace gone: no such object\n",
+  });
   expect(await run("delete vs reviews")).toMatchObject({ code: 0 });
   expect(await run("delete --all")).toMatchObject({ code: 0 });
+  const one = (kind: string, ns: string, name: string) => JSON.stringify({ kind, namespace: ns, name });
   expect(calls).toEqual([
-    "DELETE /objects/Namespace/-/a",
-    "DELETE /objects/VirtualService/default/reviews",
-    "DELETE /objects/Namespace/-/b",
+    `POST /objects/delete {"objects":[${one("Namespace", "", "a")},${one("Namespace", "", "gone")}]}`,
+    `POST /objects/delete {"objects":[${one("VirtualService", "default", "reviews")}]}`,
+    'POST /objects/delete {"all":true}',
   ]);
   const unknown = await run("delete foo reviews");
   expect(unknown).toMatchObject({ code: 2, err: expect.stringContaining("no such kind: foo; known are") });

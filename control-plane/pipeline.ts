@@ -27,7 +27,7 @@ export function toWorld(objects: readonly Loaded[], config: Config, before: Worl
     outboundMode: config.outboundTrafficPolicy,
     clusterDomain: "cluster.local",
   };
-  return buildWorld(overlay(objects, config.stateDir, config.platform), mesh, before);
+  return buildWorld(overlay(objects, config.platform), mesh, before);
 }
 
 export interface ProxyNode {

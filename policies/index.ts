@@ -1,3 +1,4 @@
+export { writeCopy } from "./applied-copy.ts";
 export { buildWorld } from "./build-world.ts";
 export { endpointsOf } from "./endpoints.ts";
 export { KINDS } from "./kinds.ts";
@@ -5,5 +6,6 @@ export { FileLoader, type Loaded, type LoadResult, load, MAX_BYTES, tooLarge } f
 export { explainMtls } from "./peer-authentication/resolve.ts";
 export { resolve } from "./resolve.ts";
 export { type Issue, sayIssue } from "./schema.ts";
+export { decodeText } from "./text.ts";
 export { validate } from "./validate.ts";
 export * from "./world.ts";

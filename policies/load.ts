@@ -1,5 +1,6 @@
 import type { SourceRef } from "#ir/source.ts";
 import { checkDryRun } from "./annotations.ts";
+import { lineOfCopy, readCopy } from "./applied-copy.ts";
 import { KINDS, type KindKey, type SpecOf, WITHOUT_SPEC } from "./kinds.ts";
 import { NOT_CARRIED_OUT } from "./pod/fields.ts";
 import { OBJECT_META } from "./pod/metadata.ts";
@@ -8,10 +9,18 @@ import { check, type Issue, isMap, object, type Path, required, showPath, str } 
 import { decodeText, mentionsObjects } from "./text.ts";
 import { readYaml, YamlError } from "./yaml.ts";
 
+/** Where an object comes from, beside the file and line that its author knows it by. */
+export type Origin =
+  | { readonly kind: "file" }
+  /** `weft apply` brought it, at `appliedAt` (ISO text, "" = unknown), and keeps it in the file `copy`. */
+  | { readonly kind: "applied"; readonly appliedAt: string; readonly copy: string };
+const FROM_FILE: Origin = { kind: "file" };
+
 /** One validated object. `line(path)` finds the line of a field; `raw` is the document as parsed. */
 export interface Loaded<K extends KindKey = KindKey> {
   readonly key: K;
   readonly source: SourceRef;
+  readonly origin: Origin;
   readonly name: string;
   /** "" for cluster-scoped kinds. */
   readonly namespace: string;
@@ -106,6 +115,22 @@ export class FileLoader {
     if (documents === null)
       return failed(file, "too-many", `more than ${MAX_DOCUMENTS} documents in one file: split it`);
     return this.#gather(documents, maybe, ({ text, line }) => parse(text, line, file, maybe));
+  }
+
+  /** What `weft apply` keeps of one object; its author's file and lines stand for it. */
+  loadCopy(text: string): LoadResult {
+    const copy = readCopy(text);
+    const origin: Origin = { kind: "applied", appliedAt: copy?.appliedAt ?? "", copy: this.#file };
+    if (copy === null) {
+      const { objects, issues } = this.load(text);
+      return { objects: objects.map((o) => ({ ...o, origin })), issues };
+    }
+    const document = { text, line: copy.line };
+    return this.#gather([document], false, () => {
+      const found = new Collected(copy.file, false, origin);
+      found.add(copy.object, [], (path) => lineOfCopy(copy, path));
+      return found;
+    });
   }
 
   /** A List as machines write it: plain JSON, of any size; nobody will look for its lines. */
@@ -245,10 +270,12 @@ class Collected implements LoadResult {
   readonly issues: Issue[] = [];
   readonly #file: string;
   readonly #maybe: boolean;
+  readonly #origin: Origin;
 
-  constructor(file: string, maybe = false) {
+  constructor(file: string, maybe = false, origin: Origin = FROM_FILE) {
     this.#file = file;
     this.#maybe = maybe;
+    this.#origin = origin;
   }
 
   fail(line: number, code: string, message: string, object = "", level: Issue["level"] = "error"): void {
@@ -355,6 +382,7 @@ class Collected implements LoadResult {
         namespace,
         name: metadata.name,
       },
+      origin: this.#origin,
       name: metadata.name,
       namespace,
       labels: metadata.labels ?? {},

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
+import { appliedOffline } from "../applied.ts";
 import type { Command, Input } from "../command.ts";
 import { EXIT, UserError } from "../errors.ts";
 import { SHORT_NAMES, type Wanted, wantedObjects } from "../kind-names.ts";
@@ -30,15 +31,17 @@ export const get: Command = {
     "weft get deploy/reviews-v1 vs/reviews",
     "weft get VirtualService reviews -o yaml",
     "weft get -o yaml | weft apply -f -",
+    "weft get applied",
   ],
   notes: `Short names: ${Object.entries(SHORT_NAMES)
     .map(([short, kind]) => `${short} ${kind}`)
     .join(", ")}.
-"all" is what runs: pods, Services and workloads. A kind without objects is an empty table; a name that is
+"applied" is what \`weft apply\` brought, also without a running mesh. "all" is what runs: pods, Services and workloads. A kind without objects is an empty table; a name that is
 not there, or a kind that there is none of, is exit code 1.`,
   async run(input) {
     const { options, stateDir } = input;
     const words = input.args.flat().filter((word): word is string => typeof word === "string");
+    if (words.length === 1 && words[0] === "applied") return applied(input);
     const filter = filterOf(options);
     if (words.length === 0 && options["watch"] !== true) {
       const { objects } = await listing(stateDir);
@@ -53,6 +56,16 @@ not there, or a kind that there is none of, is exit code 1.`,
     throw new UserError(missing.join("\n"));
   },
 };
+
+/** What `weft delete` can take back, from the state directory: there without a running mesh, too. */
+function applied({ out, stateDir }: Input): number {
+  const found = appliedOffline(stateDir);
+  out.result({ applied: found }, () => [
+    ["KIND", "NAMESPACE", "NAME", "SOURCE", "APPLIED"],
+    ...found.map((o) => [o.kind, o.namespace, o.name, `${o.file}:${o.line}`, o.appliedAt]),
+  ]);
+  return EXIT.ok;
+}
 
 function filterOf(options: Input["options"]): Filter {
   const { namespace, selector } = options;

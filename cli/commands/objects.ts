@@ -1,9 +1,16 @@
 import { readFileSync } from "node:fs";
-import { resolve, sep } from "node:path";
-import type { AppliedAnswer, ObjectsAnswer } from "#control-plane/admin/contract.ts";
-import { appliedDir } from "#control-plane/sources/applied.ts";
-import { load, sayIssue } from "#policies/index.ts";
+import { resolve } from "node:path";
+import type {
+  AppliedAnswer,
+  DeletedAnswer,
+  NamedObject,
+  NamedText,
+  ObjectsAnswer,
+} from "#control-plane/admin/contract.ts";
+import { decodeText, type Issue, type Loaded, load, sayIssue } from "#policies/index.ts";
 import { AdminClient } from "../admin-client.ts";
+import { deleteOffline, isServed } from "../applied.ts";
+import { isError, platformIssues } from "../check.ts";
 import type { Command, Input } from "../command.ts";
 import { EXIT, UserError } from "../errors.ts";
 import { KIND_NAMES, kindOf } from "../kind-names.ts";
@@ -27,16 +34,22 @@ export const apply: Command = {
   ],
   async run(input) {
     const { out, stateDir } = input;
-    const body = await readAll(input, "apply");
+    const { texts, objects, issues } = await readAll(input, "apply");
+    refuse([...issues, ...platformIssues(objects)]);
     const admin = AdminClient.controlPlane(stateDir);
-    const answer = await admin.put<AppliedAnswer>("/objects", body.text).catch((error: Error) => {
-      throw error instanceof UserError ? new UserError(body.named(error.message)) : error;
-    });
+    const answer = await admin.put<AppliedAnswer>("/objects", JSON.stringify({ files: texts }));
     out.result(answer, () => [["APPLIED"], ...answer.applied.map((name) => [name])]);
-    for (const warning of await warningsOf(admin, answer)) out.warn(`warning: ${warning}`);
+    const warnings = [...issues, ...platformIssues(objects)].filter((issue) => !isError(issue)).map(sayIssue);
+    for (const warning of new Set([...warnings, ...(await warningsOf(admin, answer))]))
+      out.warn(`warning: ${warning}`);
     return EXIT.ok;
   },
 };
+
+function refuse(issues: readonly Issue[]): void {
+  const errors = issues.filter(isError).map(sayIssue);
+  if (errors.length > 0) throw new UserError(errors.join("\n"));
+}
 
 /** What the control plane has to say of the objects, now that they are there. */
 async function warningsOf(admin: AdminClient, { applied }: AppliedAnswer): Promise<string[]> {
@@ -51,7 +64,7 @@ async function warningsOf(admin: AdminClient, { applied }: AppliedAnswer): Promi
 
 export const remove: Command = {
   name: "delete",
-  summary: "Take back what `weft apply` brought",
+  summary: "Take back what `weft apply` brought, with or without a running mesh",
   args: [
     { name: "[kind]", help: "VirtualService, DestinationRule, ...", values: "kind" },
     { name: "[name]", help: "the object's name", values: "object" },
@@ -73,19 +86,21 @@ export const remove: Command = {
     const all = options["all"] === true;
     if (Number(named) + Number(options["filename"] !== undefined) + Number(all) !== 1)
       throw new UserError("say what to delete: KIND NAME, -f FILE, or --all", EXIT.usage);
-    const admin = AdminClient.controlPlane(stateDir);
-    const wanted = named
-      ? [{ kind: knownKind(kind), namespace: String(options["namespace"]), name }]
-      : all
-        ? await appliedObjects(admin, stateDir)
-        : (await readAll(input, "delete")).objects;
-    const deleted: string[] = [];
-    for (const object of wanted) {
-      const path = [object.kind, object.namespace, object.name].map(encodeURIComponent).join("/");
-      const answer = await admin.delete<{ deleted: string }>(`/objects/${path}`);
-      deleted.push(answer.deleted);
-    }
-    out.result({ deleted }, () => [["DELETED"], ...deleted.map((one) => [one])]);
+    const wanted = all
+      ? "all"
+      : named
+        ? [{ kind: knownKind(kind), namespace: String(options["namespace"]), name }]
+        : await objectsIn(input);
+    const answer = (await isServed(stateDir))
+      ? await AdminClient.controlPlane(stateDir).post<DeletedAnswer>(
+          "/objects/delete",
+          wanted === "all" ? { all: true } : { objects: wanted },
+        )
+      : await deleteOffline(stateDir, wanted);
+    const { deleted, errors } = answer;
+    if (deleted.length > 0 || errors.length === 0)
+      out.result(answer, () => [["DELETED"], ...deleted.map((one) => [one])]);
+    if (errors.length > 0) throw new UserError(errors.join("\n"));
     return EXIT.ok;
   },
 };
@@ -97,55 +112,56 @@ function knownKind(typed: string): string {
   return kind;
 }
 
-async function appliedObjects(admin: AdminClient, stateDir: string): Promise<Body["objects"]> {
-  const { objects } = await admin.get<ObjectsAnswer>("/objects");
-  return objects
-    .filter(({ source }) => source.file.startsWith(appliedDir(stateDir) + sep))
-    .map(({ kind, namespace, name }) => ({ kind, namespace: namespace || "-", name }));
+async function objectsIn(input: Input): Promise<NamedObject[]> {
+  const { objects, issues } = await readAll(input, "delete");
+  refuse(issues);
+  return objects.map(({ source: { kind, group }, namespace, name }) => ({
+    kind: isAmbiguous(kind) ? `${kind}.${group}` : kind,
+    namespace,
+    name,
+  }));
 }
+
+/** Istio and the Gateway API have a Gateway each. */
+const isAmbiguous = (kind: string): boolean => kind === "Gateway";
 
 interface Body {
-  /** All files as one stream of YAML documents. */
-  readonly text: string;
-  readonly objects: readonly { readonly kind: string; readonly namespace: string; readonly name: string }[];
-  /** The control plane's "request:LINE" as the file and line that the person knows. */
-  named(message: string): string;
+  readonly texts: readonly NamedText[];
+  readonly objects: readonly Loaded[];
+  readonly issues: readonly Issue[];
 }
 
-const SEPARATOR = "\n---\n";
-
-/** Reads every file and checks each by itself, so that the first errors name files as they were written. */
+/** Every file by itself, so that errors name files and lines as they were written. */
 async function readAll({ options, cwd, readStdin }: Input, verb: string): Promise<Body> {
   const given = options["filename"];
   if (!Array.isArray(given) || given.length === 0)
     throw new UserError(`say what to ${verb}: -f FILE, or -f - for standard input`, EXIT.usage);
-  const files = given.flatMap((path: string) => (path === "-" ? ["-"] : yamlFiles(path, cwd)));
-  const parts: { file: string; text: string; line: number }[] = [];
-  let line = 0;
-  for (const file of files) {
-    const text = file === "-" ? await readStdin() : read(file, cwd);
-    parts.push({ file: file === "-" ? "(standard input)" : file, text, line });
-    line += text.split("\n").length + 1;
+  const files = given.flatMap((path: string) =>
+    path === "-"
+      ? [{ file: path, named: true }]
+      : yamlFiles(path, cwd).map((file) => ({ file, named: file === path })),
+  );
+  const texts: NamedText[] = [];
+  const issues: Issue[] = [];
+  const objects: Loaded[] = [];
+  for (const { file: shown, named } of files) {
+    const isStdin = shown === "-";
+    // What is kept of it must be found from anywhere.
+    const file = resolve(cwd, isStdin ? "(standard input)" : shown);
+    const bytes = isStdin ? Buffer.from(await readStdin()) : read(shown, cwd);
+    const found = load(bytes, file, !named);
+    const decoded = decodeText(bytes);
+    const isForeign = found.issues.some(({ code }) => code === "foreign-file");
+    if ("text" in decoded && !isForeign) texts.push({ file, text: decoded.text });
+    issues.push(...found.issues);
+    objects.push(...found.objects);
   }
-  const results = parts.map(({ file, text }) => load(text, file));
-  const errors = results.flatMap(({ issues }) => issues).filter(({ level }) => level === "error");
-  if (errors.length > 0) throw new UserError(errors.map(sayIssue).join("\n"));
-  return {
-    text: parts.map(({ text }) => text).join(SEPARATOR),
-    objects: results
-      .flatMap(({ objects }) => objects)
-      .map(({ source, namespace, name }) => ({ kind: source.kind, namespace: namespace || "-", name })),
-    named: (message) =>
-      message.replace(/\brequest:(\d+)/g, (_, at: string) => {
-        const part = parts.findLast((one) => one.line < Number(at)) ?? parts[0]!;
-        return `${part.file}:${Number(at) - part.line}`;
-      }),
-  };
+  return { texts, objects, issues };
 }
 
-function read(file: string, cwd: string): string {
+function read(file: string, cwd: string): Buffer {
   try {
-    return readFileSync(resolve(cwd, file), "utf8");
+    return readFileSync(resolve(cwd, file));
   } catch (error) {
     throw new UserError(`${file}: cannot be read (${(error as NodeJS.ErrnoException).code})`);
   }

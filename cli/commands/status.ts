@@ -1,7 +1,9 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import type { StatusAnswer, WorldAnswer } from "#control-plane/admin/contract.ts";
+import type { ObjectsAnswer, StatusAnswer, WorldAnswer } from "#control-plane/admin/contract.ts";
+import { sayIssue } from "#policies/index.ts";
 import { AdminClient } from "../admin-client.ts";
+import { issuesOfListed } from "../check.ts";
 import type { Command } from "../command.ts";
 import { EXIT } from "../errors.ts";
 import { platformStatus } from "../platform-client.ts";
@@ -36,7 +38,13 @@ export const status: Command = {
   async run({ out, stateDir }) {
     const admin = AdminClient.controlPlane(stateDir);
     const answer = await admin.get<StatusAnswer>("/status");
-    const { errors, warnings, awaited } = await admin.get<WorldAnswer>("/world");
+    const world = await admin.get<WorldAnswer>("/world");
+    const { objects } = await admin.get<ObjectsAnswer>("/objects");
+    const issues = issuesOfListed(objects, stateDir);
+    const say = (level: string): string[] => issues.filter((i) => i.level === level).map(sayIssue);
+    const errors = [...world.errors, ...say("error")];
+    const warnings = [...world.warnings, ...say("warning")];
+    const { awaited } = world;
     const pods = platformPods(stateDir);
     const proxies = answer.proxies.toSorted((a, b) => podOf(a).localeCompare(podOf(b)));
     const rows = proxies.map((proxy) => ({

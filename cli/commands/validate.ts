@@ -1,6 +1,7 @@
+import { together } from "../check.ts";
 import type { Command } from "../command.ts";
 import { EXIT } from "../errors.ts";
-import { loadFile, together, yamlFiles } from "../yaml-files.ts";
+import { loadFile, yamlFiles } from "../yaml-files.ts";
 
 export const validate: Command = {
   name: "validate",

@@ -25,7 +25,13 @@ export interface ListedObject {
   readonly kind: string;
   readonly namespace: string;
   readonly name: string;
-  readonly source: { readonly file: string; readonly line: number };
+  /** As its author knows it, also when it was applied. */
+  readonly source: {
+    readonly file: string;
+    readonly line: number;
+    /** When `weft apply` brought it (ISO text, "" = unknown); null: it is in the file. */
+    readonly applied: string | null;
+  };
   readonly warnings: readonly string[];
   /** The manifest as it was read: apiVersion, kind, metadata, spec ... */
   readonly object: Readonly<Record<string, unknown>>;
@@ -38,8 +44,24 @@ export interface ObjectsAnswer {
 export interface AppliedAnswer {
   readonly applied: readonly string[];
 }
+/** Body of PUT /objects, as JSON; or YAML, which stands for one text without a name. */
+export interface NamedText {
+  /** As it is to stand in errors, and as the folder that commands are relative to. */
+  readonly file: string;
+  readonly text: string;
+}
+/** Body of POST /objects/delete: `{all: true}` or `{objects: [...]}`. */
+export interface NamedObject {
+  /** May carry its group: Gateway.networking.istio.io. */
+  readonly kind: string;
+  /** "" or "-" for cluster-scoped kinds. */
+  readonly namespace: string;
+  readonly name: string;
+}
 export interface DeletedAnswer {
-  readonly deleted: string;
+  readonly deleted: readonly string[];
+  /** What could not be taken back, and why. */
+  readonly errors: readonly string[];
 }
 
 export interface WorldAnswer {

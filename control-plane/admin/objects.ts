@@ -1,19 +1,9 @@
-import { createHash } from "node:crypto";
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
-import { join } from "node:path";
-import { type Issue, type Loaded, load, sayIssue, validate } from "#policies/index.ts";
+import { rmSync } from "node:fs";
+import { FileLoader, type Issue, type Loaded, load, sayIssue, validate, writeCopy } from "#policies/index.ts";
 import type { Config } from "../config.ts";
 import { toWorld } from "../pipeline.ts";
-import { appliedDir } from "../sources/applied.ts";
+import { copyOf, writeCopies } from "../sources/applied.ts";
+import type { AppliedAnswer, DeletedAnswer, NamedObject, NamedText } from "./contract.ts";
 
 export class AdminError extends Error {
   readonly status: number;
@@ -30,76 +20,97 @@ export const nameOf = (o: Loaded): string => {
   return namespace === "" ? `${kind} ${name}` : `${kind} ${namespace}/${name}`;
 };
 
-/** Checks the text with the rest of the world, then writes it below applied/. Throws AdminError and changes nothing. */
-export function applyObjects(text: string, current: readonly Loaded[], config: Config): string[] {
-  const body = load(text, "request");
-  refuse(body.issues);
-  if (body.objects.length === 0) throw new AdminError(422, ["request: no object in it"]);
+/** Checks the texts with the rest of the world, then keeps them below applied/. Throws AdminError and changes nothing. */
+export function applyObjects(
+  texts: readonly NamedText[],
+  current: readonly Loaded[],
+  config: Config,
+): AppliedAnswer {
+  const read = texts.map(({ file, text }) => load(text, file));
+  refuse(read.flatMap(({ issues }) => issues));
+  const all = read.flatMap(({ objects }) => objects);
+  if (all.length === 0)
+    throw new AdminError(422, [`${texts.map(({ file }) => file).join(", ") || "request"}: no object in it`]);
+  const wanted = all.filter((o) => !isPlatforms(o, current, config));
   const files = new Map<string, Loaded>();
-  for (const o of body.objects) {
-    const file = fileOf(o, config);
-    if (files.has(file)) throw new AdminError(422, [`request:${o.source.line}: ${nameOf(o)} is in it twice`]);
-    files.set(file, o);
+  for (const o of wanted) {
+    const copy = copyOf(o, config.stateDir);
+    if (files.has(copy))
+      throw new AdminError(422, [`${o.source.file}:${o.source.line}: ${nameOf(o)} is in it twice`]);
+    files.set(copy, o);
   }
-  // As it will be loaded from applied/.
-  const texts = new Map([...files].map(([file, o]) => [file, serialize(o, createdOf(o, file, current))]));
-  const incoming = [...texts].flatMap(([file, content]) => {
-    const again = load(content, file);
+  const appliedAt = new Date().toISOString();
+  const copies = new Map(
+    [...files].map(([copy, o]) => [copy, serialize(o, createdOf(o, current), appliedAt)]),
+  );
+  const incoming = [...copies].flatMap(([copy, text]) => {
+    const again = new FileLoader(copy).loadCopy(text);
     refuse(again.issues);
     return again.objects;
   });
-  const rest = current.filter((o) => !files.has(o.source.file));
+  const rest = current.filter(({ origin }) => origin.kind !== "applied" || !files.has(origin.copy));
   try {
     refuse(validate(toWorld([...rest, ...incoming], config)));
   } catch (error) {
     throw error instanceof AdminError ? error : new AdminError(422, [(error as Error).message]);
   }
-  writeAll(texts, config);
-  return body.objects.map(nameOf);
+  writeCopies(copies, config.stateDir);
+  return { applied: wanted.map(nameOf) };
 }
 
-/** Takes back what applyObjects wrote. `kind` may carry its group: Gateway.networking.istio.io. */
-export function deleteObject(
-  wanted: { readonly kind: string; readonly namespace: string; readonly name: string },
+/** Takes back what applyObjects kept; what cannot be taken back is told, and the others are. */
+export function deleteObjects(
+  wanted: readonly NamedObject[] | "all",
   current: readonly Loaded[],
   config: Config,
-): string {
-  const found = current.filter(
-    ({ source: s }) =>
-      (s.kind === wanted.kind || `${s.kind}.${s.group}` === wanted.kind) &&
-      (s.namespace === wanted.namespace || s.namespace === "") &&
-      s.name === wanted.name,
+): DeletedAnswer {
+  const kept = current.filter(({ origin }) => origin.kind === "applied");
+  const errors: string[] = [];
+  const found =
+    wanted === "all"
+      ? kept
+      : wanted.flatMap((one) => {
+          const [first, second] = kept.filter((o) => isMeant(o, one));
+          if (first === undefined) errors.push(whyNot(one, current, config));
+          else if (second !== undefined)
+            errors.push(
+              `${labelOf(one)} is more than one object: say ${[first, second].map(({ source: s }) => `${s.kind}.${s.group}`).join(" or ")}`,
+            );
+          else return [first];
+          return [];
+        });
+  for (const { origin } of found) if (origin.kind === "applied") rmSync(origin.copy, { force: true });
+  return { deleted: found.map(nameOf), errors };
+}
+
+const labelOf = ({ kind, namespace, name }: NamedObject): string =>
+  namespace === "" || namespace === "-" ? `${kind} ${name}` : `${kind} ${namespace}/${name}`;
+
+/** `kind` may carry its group: Gateway.networking.istio.io. */
+function isMeant({ source: s }: Loaded, { kind, namespace, name }: NamedObject): boolean {
+  return (
+    (s.kind === kind || `${s.kind}.${s.group}` === kind) &&
+    (s.namespace === namespace || s.namespace === "") &&
+    s.name === name
   );
-  const label = `${wanted.kind} ${wanted.namespace}/${wanted.name}`;
-  if (found.length === 0) throw new AdminError(404, [`${label}: no such object`]);
-  // By file: the object from paths that an applied one hides has the same.
-  const ours = [...new Map(found.map((o) => [fileOf(o, config), o]))]
-    .filter(([file]) => existsSync(file))
-    .map(([, o]) => o);
-  const [first] = ours;
-  if (first === undefined) {
-    const { file, line } = found[0]!.source;
-    throw new AdminError(409, [`${label} was not applied: it comes from ${file}:${line}; remove it there`]);
-  }
-  if (ours.length > 1) {
-    const names = ours.map(({ source: s }) => `${s.kind}.${s.group}`).join(" or ");
-    throw new AdminError(409, [`${label} is more than one object: say ${names}`]);
-  }
-  rmSync(fileOf(first, config));
-  return nameOf(first);
+}
+
+function whyNot(one: NamedObject, current: readonly Loaded[], config: Config): string {
+  const other = current.find((o) => isMeant(o, one));
+  if (other === undefined) return `${labelOf(one)}: no such object`;
+  if (other.source.file === config.platform) return `${labelOf(one)} was not applied: the platform made it`;
+  return `${labelOf(one)} was not applied: it comes from ${other.source.file}:${other.source.line}; remove it there`;
+}
+
+/** What the platform made of other objects: a round trip through `weft get -o yaml` must not make it anybody's own. */
+function isPlatforms(o: Loaded, current: readonly Loaded[], { platform }: Config): boolean {
+  const same = current.filter((c) => c.key === o.key && c.namespace === o.namespace && c.name === o.name);
+  return same.length > 0 && same.every(({ source }) => source.file === platform);
 }
 
 function refuse(issues: readonly Issue[]): void {
   const errors = issues.filter((i) => i.level === "error").map(sayIssue);
   if (errors.length > 0) throw new AdminError(422, errors);
-}
-
-/** One file per object. The hash tells names apart that look the same once they are fit for a file system. */
-function fileOf({ source: s }: Loaded, config: Config): string {
-  const id = JSON.stringify([s.group, s.kind, s.namespace, s.name]);
-  const hash = createHash("sha256").update(id).digest("hex").slice(0, 16);
-  const readable = `${s.kind}-${s.namespace}-${s.name}`.replace(/[^A-Za-z0-9-]/g, "_").slice(0, 100);
-  return join(appliedDir(config.stateDir), `${readable}-${hash}.json`);
 }
 
 let last = 0;
@@ -113,37 +124,23 @@ function now(): string {
  * Which of two policies counts is often decided by age (Istio: the oldest wins), so what is applied again keeps its
  * time of creation, and what hides an object from a file keeps that one's. "" = none was known.
  */
-function createdOf(o: Loaded, file: string, current: readonly Loaded[]): string {
+function createdOf(o: Loaded, current: readonly Loaded[]): string {
   const same = current.filter((c) => c.key === o.key && c.namespace === o.namespace && c.name === o.name);
-  const before = same.find((c) => c.source.file === file) ?? same[0];
+  const before = same.find(({ origin }) => origin.kind === "applied") ?? same[0];
   return before === undefined ? o.created || now() : before.created;
 }
 
-function serialize(o: Loaded, created: string): string {
-  const metadata = {
-    ...(o.raw["metadata"] as object),
-    ...(o.namespace && { namespace: o.namespace }),
-    creationTimestamp: created === "" ? undefined : created,
-  };
-  return `${JSON.stringify({ ...o.raw, metadata }, null, 2)}\n`;
-}
+/** What a server fills in: it is not the author's, and says nothing about the copy. */
+const SERVERS = ["uid", "resourceVersion", "generation", "managedFields", "selfLink"];
 
-/** All temporary files first, so that a full disk changes nothing; the watcher does not see their names. */
-function writeAll(texts: ReadonlyMap<string, string>, config: Config): void {
-  mkdirSync(appliedDir(config.stateDir), { recursive: true, mode: 0o700 });
-  const temporary = (file: string) => `${file}.tmp`;
-  try {
-    for (const [file, content] of texts) {
-      const fd = openSync(temporary(file), "w", 0o600);
-      try {
-        writeFileSync(fd, content);
-        fsyncSync(fd);
-      } finally {
-        closeSync(fd);
-      }
-    }
-    for (const file of texts.keys()) renameSync(temporary(file), file);
-  } finally {
-    for (const file of texts.keys()) rmSync(temporary(file), { force: true });
-  }
+function serialize(o: Loaded, created: string, appliedAt: string): string {
+  const { status: _, ...raw } = o.raw;
+  const metadata = Object.fromEntries(
+    Object.entries({
+      ...(o.raw["metadata"] as object),
+      ...(o.namespace && { namespace: o.namespace }),
+      creationTimestamp: created === "" ? undefined : created,
+    }).filter(([key]) => !SERVERS.includes(key)),
+  );
+  return writeCopy({ ...raw, metadata }, o.source.file, appliedAt, o.line);
 }

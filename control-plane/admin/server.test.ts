@@ -58,9 +58,10 @@ beforeEach(async () => {
     }),
     "c.json",
   );
-  source = watchFiles([...config.paths, join(dir, "applied")], () => {
+  const change = () => {
     world = toWorld(source.objects(), config);
-  });
+  };
+  source = watchFiles([...config.paths, join(dir, "applied")], change, { renamed: join(dir, "applied") });
   let world = toWorld(source.objects(), config);
   traces = new TraceStore(":memory:");
   const node = {
@@ -131,7 +132,8 @@ describe("admin", () => {
     });
     const after = await list();
     expect(after).toHaveLength(1);
-    expect(after[0].source.file).toContain(join(dir, "applied"));
+    // As its author knows it; an API without a file name has none.
+    expect(after[0].source).toEqual({ file: "request", line: 1, applied: expect.stringMatching(/^20/) });
     expect(JSON.stringify((await call("GET", "/xds/a.default")).body)).toContain('"timeout":"7s"');
     expect((await call("PUT", "/objects", vs("reviews", "8s"))).status).toBe(200);
     expect(applied()).toHaveLength(1);
@@ -139,6 +141,65 @@ describe("admin", () => {
     expect(await list()).toEqual(before);
     expect((await call("DELETE", "/objects/VirtualService/default/reviews")).status).toBe(409);
     expect((await call("DELETE", "/objects/VirtualService/default/none")).status).toBe(404);
+  });
+  it("what is applied from files keeps their lines, field by field, in errors and over a restart", async () => {
+    const text = [
+      "# first",
+      "---",
+      ...vs("reviews").split("\n").slice(0, 3),
+      "spec:",
+      "  hosts: [nobody]",
+      "  http:",
+      "  - route: [{destination: {host: reviews}}]",
+      "",
+    ].join("\n");
+    const put = (body: object) => call("PUT", "/objects", JSON.stringify(body));
+    expect(await put({ files: [{ file: "/home/a.yaml", text }] })).toMatchObject({ status: 200 });
+    const list = async () => (await call("GET", "/objects?name=reviews&kind=VirtualService")).body.objects;
+    const [one] = await list();
+    expect(one.source).toMatchObject({ file: "/home/a.yaml", line: 3 });
+    expect(one.warnings[0]).toMatch(/^\/home\/a\.yaml:7: VirtualService default\/reviews: spec\.hosts\[0\]/);
+    source.close();
+    source = watchFiles([join(dir, "paths"), join(dir, "applied")], () => {}, {
+      renamed: join(dir, "applied"),
+    });
+    expect(
+      source
+        .objects()
+        .find((o) => o.origin.kind === "applied")
+        ?.line(["spec", "hosts", 0]),
+    ).toBe(7);
+    const bad = await put({ files: [{ file: "/home/b.yaml", text: vs("b").replace("hosts", "hots") }] });
+    expect(bad.body.errors[0]).toMatch(/^\/home\/b\.yaml:4: VirtualService default\/b: spec\.hots/);
+  });
+  it("takes many back in one request, tells which it cannot, and all at last", async () => {
+    const many = Array.from({ length: 300 }, (_, i) => vs(`v${i}`).replace("[reviews]", `[h${i}]`)).join("");
+    expect((await call("PUT", "/objects", many)).body.applied).toHaveLength(300);
+    const named = (name: string) => ({ kind: "VirtualService", namespace: "default", name });
+    const remove = (body: object) => call("POST", "/objects/delete", JSON.stringify(body));
+    expect((await remove({ objects: [named("v1"), named("reviews"), named("none")] })).body).toEqual({
+      deleted: ["VirtualService default/v1"],
+      errors: [
+        expect.stringMatching(/reviews was not applied: it comes from .*base\.yaml:12; remove it there$/),
+        "VirtualService default/none: no such object",
+      ],
+    });
+    expect((await remove({ all: true })).body).toMatchObject({ deleted: { length: 299 }, errors: [] });
+    expect(applied()).toEqual([]);
+    expect((await remove({})).status).toBe(400);
+  });
+  it("takes back what the mesh itself printed, without what a server filled in", async () => {
+    const { objects } = (await call("GET", "/objects")).body;
+    const items = objects.map((o: { object: { metadata: object } }) => ({
+      ...o.object,
+      metadata: { ...o.object.metadata, uid: "1", resourceVersion: "2", managedFields: [] },
+      status: {},
+    }));
+    const body = JSON.stringify({ apiVersion: "v1", kind: "List", items: items.slice(1) });
+    expect(await call("PUT", "/objects", body)).toMatchObject({ status: 200 });
+    const [one] = (await call("GET", "/objects?name=reviews&kind=Service")).body.objects;
+    expect(Object.keys(one.object)).toEqual(["apiVersion", "kind", "metadata", "spec"]);
+    expect(one.object.metadata).toEqual({ name: "reviews", namespace: "default" });
   });
   it("stamps the time of creation, and keeps it when the object is applied again", async () => {
     const created = async (name: string) => {

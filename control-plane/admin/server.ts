@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type Server } from "node:http";
 import { toJson } from "@bufbuild/protobuf";
 import { AnySchema } from "@bufbuild/protobuf/wkt";
 import { Memo } from "#lib/memo.ts";
-import { type Issue, type Loaded, sayIssue, validate, type World } from "#policies/index.ts";
+import { decodeText, type Issue, type Loaded, sayIssue, validate, type World } from "#policies/index.ts";
 import type { ResourceSet } from "#xds/index.ts";
 import type { Config } from "../config.ts";
 import type { ProxyStatus } from "../serve/status.ts";
@@ -15,6 +15,8 @@ import type {
   ErrorAnswer,
   ErrorsAnswer,
   HealthAnswer,
+  NamedObject,
+  NamedText,
   ObjectsAnswer,
   StatusAnswer,
   TraceAnswer,
@@ -23,7 +25,7 @@ import type {
   WorldAnswer,
   XdsAnswer,
 } from "./contract.ts";
-import { AdminError, applyObjects, deleteObject, nameOf } from "./objects.ts";
+import { AdminError, applyObjects, deleteObjects, nameOf } from "./objects.ts";
 import { workloads } from "./workloads.ts";
 
 export interface AdminOptions {
@@ -59,7 +61,8 @@ type Answer =
   | WorldAnswer
   | XdsAnswer;
 
-const MAX_BODY = 4 * 1024 * 1024;
+/** Files in JSON: their quotes and line ends take two bytes each. */
+const MAX_BODY = 8 * 1024 * 1024;
 
 /** The admin API; the caller makes it listen. */
 export function createAdminServer(options: AdminOptions): Server {
@@ -80,7 +83,8 @@ export function createAdminServer(options: AdminOptions): Server {
 async function route(request: IncomingMessage, options: AdminOptions): Promise<Answer> {
   const url = new URL(request.url ?? "/", "http://localhost");
   const [head = "", ...rest] = url.pathname.slice(1).split("/").map(decode);
-  const what = `${request.method} ${[head, ...rest.map(() => "*")].join("/")}`;
+  const named = head === "objects" && rest.join() === "delete" ? rest : rest.map(() => "*");
+  const what = `${request.method} ${[head, ...named].join("/")}`;
   switch (what) {
     case "GET healthz":
       return { ok: true };
@@ -104,16 +108,23 @@ async function route(request: IncomingMessage, options: AdminOptions): Promise<A
     case "GET xds/*":
       return xds(options, rest[0] ?? "");
     case "PUT objects": {
-      const text = await read(request);
-      const applied = applyObjects(text, options.objects(), options.config);
+      const answer = applyObjects(textsOf(await read(request)), options.objects(), options.config);
       options.reload();
-      return { applied };
+      return answer;
+    }
+    case "POST objects/delete": {
+      const wanted = wantedOf(await read(request));
+      const answer = deleteObjects(wanted, options.objects(), options.config);
+      options.reload();
+      return answer;
     }
     case "DELETE objects/*/*/*": {
       const [kind = "", namespace = "", name = ""] = rest;
-      const deleted = deleteObject({ kind, namespace, name }, options.objects(), options.config);
+      const answer = deleteObjects([{ kind, namespace, name }], options.objects(), options.config);
+      const [error] = answer.errors;
+      if (error !== undefined) throw new AdminError(error.includes("no such object") ? 404 : 409, [error]);
       options.reload();
-      return { deleted };
+      return answer;
     }
     default:
       throw new AdminError(404, [`no such endpoint: ${request.method} ${url.pathname}`]);
@@ -136,7 +147,43 @@ async function read(request: IncomingMessage): Promise<string> {
     if (size <= MAX_BODY) chunks.push(chunk);
   }
   if (size > MAX_BODY) throw new AdminError(413, [`the body is larger than ${MAX_BODY} bytes`]);
-  return Buffer.concat(chunks).toString("utf8");
+  const decoded = decodeText(Buffer.concat(chunks));
+  if ("problem" in decoded) throw new AdminError(422, [`request: ${decoded.problem}`]);
+  return decoded.text;
+}
+
+/** JSON `{files: [{file, text}]}`, else YAML. */
+function textsOf(body: string): NamedText[] {
+  const files = jsonOf(body)?.["files"];
+  if (!Array.isArray(files)) return [{ file: "request", text: body }];
+  return files.map((one: Partial<NamedText> | null) => ({
+    file: String(one?.file ?? "request"),
+    text: String(one?.text ?? ""),
+  }));
+}
+
+function wantedOf(body: string): readonly NamedObject[] | "all" {
+  const value = jsonOf(body);
+  if (value?.["all"] === true) return "all";
+  const objects = value?.["objects"];
+  if (!Array.isArray(objects))
+    throw new AdminError(400, [
+      'say what to delete: {"all": true} or {"objects": [{kind, namespace, name}]}',
+    ]);
+  return objects.map((one: Partial<NamedObject> | null) => ({
+    kind: String(one?.kind ?? ""),
+    namespace: String(one?.namespace ?? ""),
+    name: String(one?.name ?? ""),
+  }));
+}
+
+function jsonOf(text: string): Readonly<Record<string, unknown>> | null {
+  if (!text.trimStart().startsWith("{")) return null;
+  try {
+    return JSON.parse(text) as Record<string, unknown>;
+  } catch {
+    return null;
+  }
 }
 
 function status(options: AdminOptions): StatusAnswer {
@@ -219,7 +266,11 @@ function list(options: AdminOptions, query: URLSearchParams): ObjectsAnswer {
         kind: o.source.kind,
         namespace: o.namespace,
         name: o.name,
-        source: { file: o.source.file, line: o.source.line },
+        source: {
+          file: o.source.file,
+          line: o.source.line,
+          applied: o.origin.kind === "applied" ? o.origin.appliedAt : null,
+        },
         warnings: warnings.filter((i) => i.object === nameOf(o)).map(sayIssue),
         object: o.raw,
       })),

@@ -316,6 +316,9 @@ test("nothing goes while another file is broken or the folder changes: what it l
   wait(60_000);
   expect(names()).toEqual(["deny", "other"]);
   expect(source!.awaited()[0]?.issue.message).toContain(`until ${at("other.yaml")} is mended`);
+  put("other.yaml", account("other"));
+  wait(WAIT_MS.protects - 500);
+  expect(names()).toContain("deny");
   for (let i = 0; i < 30; i++) {
     put("other.yaml", account(`other${i}`));
     wait(1000);
@@ -366,6 +369,30 @@ test("a folder that is gone keeps all that it said, for as long as it is gone", 
   rmSync(at("sub"), { recursive: true });
   wait(WAIT_MS.protects + 100);
   expect(names()).toEqual(["other"]);
+});
+
+test("a folder that is long away, and comes back bit by bit, loses nothing", () => {
+  put("deny.yaml", DENY);
+  put("other.yaml", account("other"));
+  start();
+  rmSync(at("deny.yaml"));
+  wait(8000);
+  rmSync(join(dir, "policies"), { recursive: true });
+  wait(60_000);
+  mkdirSync(join(dir, "policies"));
+  wait(20_000);
+  put("other.yaml", account("other"));
+  wait(8000);
+  expect(rules()).toBe(ALL);
+  put("deny.yaml", DENY);
+  wait(200);
+  expect(awaited()).toEqual([]);
+  rmSync(at("deny.yaml"));
+  rmSync(at("other.yaml"));
+  wait(WAIT_MS.empty - 1000);
+  expect(names().sort()).toEqual(["deny", "other"]);
+  wait(2000);
+  expect(names()).toEqual([]);
 });
 
 test("a restart in the midst of a save opens nothing", () => {

@@ -101,6 +101,7 @@ class Files {
   #changedAt: number;
   #told = "";
   #first = true;
+  #wasEmpty = false;
   unsettled = false;
 
   constructor(paths: readonly string[], options: FileSourceOptions) {
@@ -157,7 +158,12 @@ class Files {
         different = this.#gone(file, now) || different;
     for (const file of seen.files) different = this.#read(file, now) || different;
     if (different) this.#standing.moved();
-    if (this.#standing.release(now, this.#empty, () => this.#isSettled(now))) different = true;
+    const empty = this.#empty;
+    if (this.#blocker() !== null || (this.#wasEmpty && !empty)) this.#standing.restart(now);
+    this.#wasEmpty = empty;
+    // Whoever takes an object from one file into another may be in the midst of it.
+    const quiet = now - this.#changedAt >= WAIT_MS.quiet;
+    if (quiet && this.#standing.release(now, empty)) different = true;
     if (different) this.#keep();
     this.#first = false;
     const told = JSON.stringify(
@@ -287,9 +293,8 @@ class Files {
     // Where objects were before, or which somebody named, is meant for the mesh whatever it looks like.
     const maybe = !this.#paths.includes(file) && (!this.#standing.has(file) || this.#standing.isEmpty(file));
     if (cut) return tooLarge(file, bytes.toString("latin1"), maybe);
-    return file === this.#options.platform
-      ? loader.loadList(bytes.toString("utf8"))
-      : loader.load(bytes, maybe);
+    if (file === this.#options.platform) return loader.loadList(bytes.toString("utf8"));
+    return this.#isAtOnce(file) ? loader.loadCopy(bytes.toString("utf8")) : loader.load(bytes, maybe);
   }
 
   /** Its last good version stays: of before a restart, too. Without one, what can be read of it. */
@@ -314,11 +319,6 @@ class Files {
 
   get #empty(): boolean {
     return !this.#seen.files.some((file) => !this.#isAtOnce(file));
-  }
-
-  /** Whoever takes an object from one file into another may be in the midst of it. */
-  #isSettled(now: number): boolean {
-    return this.#blocker() === null && now - this.#changedAt >= WAIT_MS.quiet;
   }
 
   /** What keeps the folders from being whole. */

@@ -45,7 +45,9 @@ export interface Awaited {
 interface Held {
   readonly object: Loaded;
   readonly why: "gone" | "cut";
-  readonly since: number;
+  readonly heldAt: number;
+  /** From when its time runs. */
+  since: number;
 }
 interface File {
   /** What it says now, as far as it makes sense. */
@@ -78,8 +80,8 @@ export class Standing {
     const next: File = { said, suspect, held: new Map(), exists: true, effective: [] };
     const names = new Set(said.map(identity));
     const hold = (id: string, object: Loaded, why: Held["why"]): void => {
-      const since = before?.held.get(id);
-      next.held.set(id, since?.why === why ? since : { object, why, since: now });
+      const former = before?.held.get(id);
+      next.held.set(id, former?.why === why ? former : { object, why, heldAt: now, since: now });
     };
     for (const [id, object] of known) if (!names.has(id)) hold(id, object, "gone");
     if (last !== undefined && suspect === null) {
@@ -125,12 +127,17 @@ export class Standing {
     return different;
   }
 
-  /** Lets go what has waited for long enough. `settled`: the rest of its folder is whole and quiet. */
-  release(now: number, empty: boolean, settled: (file: string) => boolean): boolean {
+  /** The folder is not whole, or was not until now: all that is held waits anew. */
+  restart(now: number): void {
+    for (const file of this.#files.values()) for (const held of file.held.values()) held.since = now;
+  }
+
+  /** Lets go what has waited for long enough. */
+  release(now: number, empty: boolean): boolean {
     let different = false;
-    for (const [path, file] of this.#files) {
+    for (const file of this.#files.values()) {
       const due = [...file.held].filter(([, held]) => now - held.since >= waitOf(held, empty));
-      if (due.length === 0 || !settled(path)) continue;
+      if (due.length === 0) continue;
       for (const [id] of due) file.held.delete(id);
       this.#order(file, file.effective);
       different = true;
@@ -152,7 +159,7 @@ export class Standing {
       [...file.held.values()].map((held) => ({
         object: held.object,
         why: held.why === "cut" ? ("cut" as const) : file.exists ? "not in its file" : "no file",
-        forMs: now - held.since,
+        forMs: now - held.heldAt,
         leftMs: Math.max(0, held.since + waitOf(held, empty) - now),
       })),
     );

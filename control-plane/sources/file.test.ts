@@ -371,6 +371,26 @@ test("a folder that is gone keeps all that it said, for as long as it is gone", 
   expect(names()).toEqual(["other"]);
 });
 
+test("what is applied is not what files say: it takes effect at once, and a save behind it loses nothing", () => {
+  const applied = join(dir, "applied");
+  mkdirSync(applied);
+  put("deny.yaml", DENY);
+  source = watchFiles([join(dir, "policies"), applied], () => {}, { clock, renamed: applied });
+  writeFileSync(join(applied, "a.json"), DENY.slice(0, DENY.indexOf("    - to:", DENY.indexOf("/admin"))));
+  wait(200);
+  expect(source.objects().map((o) => [o.origin.kind, (o.spec as { rules: unknown[] }).rules.length])).toEqual(
+    [
+      ["applied", 1],
+      ["file", 2],
+    ],
+  );
+  rmSync(at("deny.yaml"));
+  wait(200);
+  rmSync(join(applied, "a.json"));
+  wait(200);
+  expect(rules()).toBe(ALL);
+});
+
 test("a folder that is long away, and comes back bit by bit, loses nothing", () => {
   put("deny.yaml", DENY);
   put("other.yaml", account("other"));

@@ -285,8 +285,8 @@ class Files {
     state.issues = result.issues;
     const text = read.bytes.toString("utf8");
     state.text = text;
-    if (this.#isAtOnce(file)) this.#standing.drop(file);
-    this.#standing.set(file, result.objects, now, { whole, open: /[^\n}\]"']$/.test(text) });
+    if (this.#isAtOnce(file)) this.#standing.replace(file, result.objects);
+    else this.#standing.set(file, result.objects, now, { whole, open: /[^\n}\]"']$/.test(text) });
   }
 
   #load(file: string, loader: FileLoader, { bytes, tooLarge: cut }: Read): LoadResult {

@@ -57,6 +57,8 @@ interface File {
   /** By identity: what it said before, and stands until it has been without it for long enough. */
   readonly held: Map<string, Held>;
   exists: boolean;
+  /** Written by machines, whole and on purpose: says nothing about what people's files are to say. */
+  readonly machines: boolean;
   /** `said` and `held` in order. */
   effective: readonly Loaded[];
 }
@@ -77,7 +79,7 @@ export class Standing {
     // The name of an object is the first that a half-written file cuts.
     const suspect =
       unknown && [...known.values()].some((o) => isBeginningOf(last, o, how.open)) ? last : null;
-    const next: File = { said, suspect, held: new Map(), exists: true, effective: [] };
+    const next: File = { said, suspect, held: new Map(), exists: true, machines: false, effective: [] };
     const names = new Set(said.map(identity));
     const hold = (id: string, object: Loaded, why: Held["why"]): void => {
       const former = before?.held.get(id);
@@ -95,7 +97,16 @@ export class Standing {
 
   /** What a file said before a restart. */
   remember(file: string, said: readonly Loaded[]): void {
-    this.#files.set(file, { said, suspect: null, held: new Map(), exists: true, effective: said });
+    this.#put(file, said, false);
+  }
+
+  /** What a file says that is only ever changed whole and on purpose: at once. */
+  replace(file: string, said: readonly Loaded[]): void {
+    this.#put(file, said, true);
+  }
+
+  #put(file: string, said: readonly Loaded[], machines: boolean): void {
+    this.#files.set(file, { said, suspect: null, held: new Map(), exists: true, machines, effective: said });
     this.#changed();
   }
 
@@ -183,15 +194,17 @@ export class Standing {
   }
 
   #standsElsewhere(id: string): Loaded | undefined {
-    for (const { effective } of this.#files.values()) {
-      const found = effective.find((o) => identity(o) === id);
+    for (const { effective, machines } of this.#files.values()) {
+      const found = machines ? undefined : effective.find((o) => identity(o) === id);
       if (found !== undefined) return found;
     }
     return undefined;
   }
 
   #saidAnywhere(): ReadonlySet<string> {
-    this.#places ??= new Set([...this.#files.values()].flatMap((file) => file.said.map(identity)));
+    this.#places ??= new Set(
+      [...this.#files.values()].flatMap((file) => (file.machines ? [] : file.said.map(identity))),
+    );
     return this.#places;
   }
 

@@ -39,3 +39,8 @@ export function sourceMetadata(source: SourceRef | null): Json | null {
     },
   };
 }
+
+/** Where a pod of explicit mode reaches the virtual address of a Service; `servicePrefix` is its own two first octets. */
+export function explicitAddress(servicePrefix: string, address: string): string {
+  return `${servicePrefix}.${address.split(".").slice(2).join(".")}`;
+}

@@ -1,7 +1,6 @@
 import type {
   GatewayListenerIr,
   InboundPortIr,
-  InterceptionIr,
   MtlsMode,
   Protocol,
   TcpServiceIr,
@@ -15,7 +14,7 @@ import { OriginalDstSchema } from "#xds/gen/envoy/extensions/filters/listener/or
 import { TlsInspectorSchema } from "#xds/gen/envoy/extensions/filters/listener/tls_inspector/v3/tls_inspector_pb.js";
 import { TcpProxySchema } from "#xds/gen/envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy_pb.js";
 import { rbacFilters } from "./authorization.ts";
-import { clusterName, tcpClusterName, type WriteContext } from "./context.ts";
+import { clusterName, explicitAddress, tcpClusterName, type WriteContext } from "./context.ts";
 import { accessLog, httpManager, refusalLog } from "./http-manager.ts";
 import { duration, extension, type Json, type Resource, resource, socketAddress } from "./resource.ts";
 import { gatewayTableName } from "./routes.ts";
@@ -52,7 +51,7 @@ function sidecarListeners(ir: WorkloadIr, context: WriteContext): Json[] {
   if (interception.kind === "transparent") {
     return [...httpPorts(ir, context), virtualOutbound(ir, context), virtualInbound(ir, context)];
   }
-  const at = (address: string) => explicitAddress(interception, address);
+  const at = (address: string) => explicitAddress(interception.servicePrefix, address);
   const outbound = (address: string, port: number, filters: Json[]): Json => ({
     name: `${address}_${port}`,
     address: socketAddress(address, port),
@@ -175,10 +174,6 @@ function httpPorts(ir: WorkloadIr, context: WriteContext): Json[] {
   );
 }
 
-function explicitAddress(mode: Extract<InterceptionIr, { kind: "explicit" }>, address: string): string {
-  return `${mode.servicePrefix}.${address.split(".").slice(2).join(".")}`;
-}
-
 /** Of service ports that no HTTP port listener covers; proxies that write the same share it. */
 const ofService = new Memo<Resource>();
 
@@ -195,7 +190,7 @@ function serviceListeners(ir: WorkloadIr, context: WriteContext): Resource[] {
     if (s.addresses.length === 0 && s.byNameOnly !== true)
       byPort.set(s.port, [...(byPort.get(s.port) ?? []), s]);
     for (const a of addresses) {
-      const address = bound ? explicitAddress(interception, a) : a;
+      const address = bound ? explicitAddress(interception.servicePrefix, a) : a;
       // What sniffs HTTP carries the caller's name for its spans.
       const key = [
         address,

@@ -1,3 +1,4 @@
+import { isIPv4 } from "node:net";
 import type {
   HeaderChangeIr,
   PathRewriteIr,
@@ -16,7 +17,7 @@ import { CorsPolicySchema } from "#xds/gen/envoy/extensions/filters/http/cors/v3
 import { HTTPFaultSchema } from "#xds/gen/envoy/extensions/filters/http/fault/v3/fault_pb.js";
 import { PreviousHostsPredicateSchema } from "#xds/gen/envoy/extensions/retry/host/previous_hosts/v3/previous_hosts_pb.js";
 import { PreviousPrioritiesConfigSchema } from "#xds/gen/envoy/extensions/retry/priority/previous_priorities/v3/previous_priorities_config_pb.js";
-import { clusterName, sourceMetadata } from "./context.ts";
+import { clusterName, explicitAddress, sourceMetadata } from "./context.ts";
 import {
   any,
   compact,
@@ -32,16 +33,39 @@ import {
 /** All route tables of a proxy: per outbound port, per sniffed service, the HTTP proxy's and a gateway's. */
 export function writeRoutes(ir: WorkloadIr): Resource[] {
   const mode = ir.outboundMode;
+  const prefix = ir.interception.kind === "explicit" ? ir.interception.servicePrefix : "";
   const tables = ir.outboundHttp.map((t) =>
-    shared.get(t, mode, () => table(t.name, t.virtualHosts, fallback(mode))),
+    shared.get(t, `${mode} ${prefix}`, () =>
+      table(
+        t.name,
+        t.virtualHosts.map((h) => asSeen(h, prefix)),
+        fallback(mode),
+      ),
+    ),
   );
   for (const { http } of ir.tcpServices) {
-    if (http !== null) tables.push(shared.get(http, "", () => table(http.name, http.virtualHosts, null)));
+    if (http !== null)
+      tables.push(
+        shared.get(http, prefix, () =>
+          table(
+            http.name,
+            http.virtualHosts.map((h) => asSeen(h, prefix)),
+            null,
+          ),
+        ),
+      );
   }
   for (const [name, hosts] of gatewayTables(ir)) tables.push(table(name, hosts, null));
   if (ir.interception.kind === "explicit" && ir.kind === "sidecar")
     tables.push(shared.get(ir.outboundHttp, mode, () => proxyTable(ir)));
   return tables;
+}
+
+/** In explicit mode a client that dials `API_SERVICE_HOST` names the Service by the address that its pod has for it. */
+function asSeen(h: VirtualHostIr, prefix: string): VirtualHostIr {
+  const addresses = prefix === "" ? [] : h.domains.filter((d) => isIPv4(d));
+  if (addresses.length === 0) return h;
+  return { ...h, domains: [...h.domains, ...addresses.map((d) => explicitAddress(prefix, d))] };
 }
 
 /** Of all proxies that share the table of the IR. */

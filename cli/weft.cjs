@@ -17,8 +17,13 @@ function refuse(sentence) {
 }
 
 function start() {
-  if (realpathSync(process.execPath) === realpathSync(pinned)) return import(pathToFileURL(main).href);
-  const child = spawn(pinned, [main, ...process.argv.slice(2)], { stdio: "inherit" });
+  if (realpathSync(process.execPath) === realpathSync(pinned))
+    return import(pathToFileURL(main).href).catch((error) => {
+      if (error.code !== "ERR_MODULE_NOT_FOUND") throw error;
+      // As after `git pull`: the source is newer than what is installed.
+      refuse(`a part of weft is not installed: run npm ci in ${root}, then this again`);
+    });
+  const child = spawn(pinned, [__filename, ...process.argv.slice(2)], { stdio: "inherit" });
   // Ctrl-C reaches both; the child decides when it has stopped. What was sent to this process alone is passed on.
   process.on("SIGINT", () => {});
   for (const signal of ["SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));

@@ -7,6 +7,7 @@ import {
   readFileSync,
   realpathSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
@@ -35,6 +36,20 @@ test("before npm ci one sentence says what to do", () => {
     status: 1,
     stdout: "",
     stderr: `error: weft is not installed yet: run npm ci in ${home}, then this again\n`,
+  });
+});
+
+test("where a dependency is missing one sentence says what to do", () => {
+  const dir = join(home, "older");
+  mkdirSync(join(dir, "cli"), { recursive: true });
+  mkdirSync(join(dir, "node_modules/commander"), { recursive: true });
+  symlinkSync(join(root, "node_modules/node"), join(dir, "node_modules/node"));
+  copyFileSync(join(root, "cli/weft.cjs"), join(dir, "cli/weft.cjs"));
+  writeFileSync(join(dir, "cli/main.ts"), 'import "a-package-that-is-new";\n');
+  expect(weft(dir, "", "status")).toEqual({
+    status: 1,
+    stdout: "",
+    stderr: `error: a part of weft is not installed: run npm ci in ${dir}, then this again\n`,
   });
 });
 

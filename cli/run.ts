@@ -26,7 +26,8 @@ First steps:
   $ weft explain GET http://127.0.0.1:8080/productpage
   $ weft trace --last
 
-Exit codes: 0 done, 1 it failed or what was asked is not so, 2 wrong usage. NO_COLOR and FORCE_COLOR are honoured.`;
+Exit codes: 0 done, 1 it failed or what was asked is not so, 2 wrong usage, 130 interrupted; exec has the program's.
+NO_COLOR and FORCE_COLOR are honoured.`;
 
 /** Runs one command line (without `node` and the script) and returns its exit code; never throws, never exits. */
 export async function weft(argv: readonly string[], terminal: Terminal): Promise<number> {

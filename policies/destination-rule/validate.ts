@@ -1,4 +1,5 @@
 import { findService, fullHost, unknownHost } from "../host.ts";
+import type { Path } from "../schema.ts";
 import { objectsOf, selects } from "../world.ts";
 import type { WorldCheck } from "../world-check.ts";
 
@@ -27,16 +28,51 @@ export const validateDestinationRules: WorldCheck = (world, say) => {
       })),
     ];
     for (const { path, policy } of policies)
-      if (
-        policy?.outlierDetection !== undefined ||
-        policy?.portLevelSettings?.some((s) => s.outlierDetection !== undefined)
-      )
-        say(
-          "warning",
-          "not-carried-out",
-          r,
-          [...path, "outlierDetection"],
-          "Weft's sidecars eject no host yet; a stock Envoy does",
-        );
+      for (const one of [{ path, policy }, ...portLevel(path, policy)])
+        for (const [field, why] of idle(one.policy))
+          say("warning", "not-carried-out", r, [...one.path, ...field], why);
   }
 };
+
+type Policy = NonNullable<
+  ReturnType<typeof objectsOf<"networking.istio.io/DestinationRule">>[number]["spec"]["trafficPolicy"]
+>;
+
+function portLevel(path: Path, policy: Policy | undefined): { path: Path; policy: Partial<Policy> }[] {
+  return (policy?.portLevelSettings ?? []).map((one, i) => ({
+    path: [...path, "portLevelSettings", i],
+    policy: one,
+  }));
+}
+
+const LIMIT = "Weft's sidecars have no circuit breaking yet: no request is refused; a stock Envoy does it";
+
+/** What is written for a stock Envoy and not done by our sidecars, or by none yet. */
+function idle(policy: Partial<Policy> | undefined): [field: Path, why: string][] {
+  const found: [Path, string][] = [];
+  const tell = (value: unknown, field: Path, why: string): void => {
+    if (value !== undefined) found.push([field, why]);
+  };
+  tell(
+    policy?.outlierDetection,
+    ["outlierDetection"],
+    "Weft's sidecars eject no host yet; a stock Envoy does",
+  );
+  const { tcp, http } = policy?.connectionPool ?? {};
+  tell(tcp?.maxConnections, ["connectionPool", "tcp", "maxConnections"], LIMIT);
+  for (const limit of ["http1MaxPendingRequests", "http2MaxRequests"] as const)
+    tell(http?.[limit], ["connectionPool", "http", limit], LIMIT);
+  if (http?.h2UpgradePolicy === "UPGRADE")
+    tell(
+      true,
+      ["connectionPool", "http", "h2UpgradePolicy"],
+      "HTTP/2 is not there yet: requests go on as HTTP/1.1",
+    );
+  if (policy?.tls?.mode === "SIMPLE")
+    tell(
+      true,
+      ["tls", "mode"],
+      "TLS origination is not there yet: calls get 503; let the application speak TLS itself",
+    );
+  return found;
+}

@@ -1,4 +1,4 @@
-import { objectsOf } from "../world.ts";
+import { objectsOf, protocolOf } from "../world.ts";
 import type { WorldCheck } from "../world-check.ts";
 import { externalNames, followed } from "./alias.ts";
 
@@ -19,4 +19,16 @@ export const validateServices: WorldCheck = (world, say) => {
         ["spec", "externalName"],
         `the aliases lead in a circle: ${s.name} leads nowhere`,
       );
+  for (const s of services)
+    for (const [i, { name, appProtocol, port }] of (s.spec.ports ?? []).entries())
+      if (port !== undefined && isHttp2(protocolOf(name, appProtocol, port)))
+        say(
+          "warning",
+          "not-carried-out",
+          s,
+          ["spec", "ports", i, appProtocol === undefined ? "name" : "appProtocol"],
+          "HTTP/2 and gRPC are not there yet: HTTP/1.1 alone is served, HTTP/2 gets 400; name the port tcp-... to pass it through",
+        );
 };
+
+const isHttp2 = (protocol: string): boolean => protocol === "http2" || protocol === "grpc";

@@ -6,6 +6,7 @@ import type { Clock } from "#lib/clock.ts";
 import { COMPILE_CACHE } from "#lib/compile-cache.ts";
 import { getJson, isReady } from "./admin-socket.ts";
 import { MARK } from "./leftovers.ts";
+import { MACHINE_FLAGS } from "./node-process.ts";
 import { list, PlatformError, record } from "./object.ts";
 import { MACHINE_RESTART, Supervised } from "./process.ts";
 import { writeAtomic } from "./tokens.ts";
@@ -34,6 +35,7 @@ export class ControlPlane {
         name: "control-plane",
         command: [
           process.execPath,
+          ...MACHINE_FLAGS,
           join(projectDir, "control-plane", "main.ts"),
           "--config",
           this.#configFile,

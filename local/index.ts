@@ -1,6 +1,7 @@
 export { checkObjects } from "./check.ts";
 export type { PlatformStatus } from "./contract.ts";
 export { dialPod } from "./network/network.ts";
+export { MACHINE_FLAGS } from "./node-process.ts";
 export { PlatformError, type PlatformObject } from "./object.ts";
 export { type Platform, type PlatformOptions, startPlatform } from "./platform.ts";
 export { isRunning, stopRunning } from "./supervisor.ts";

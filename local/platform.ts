@@ -16,7 +16,7 @@ import { type Chosen, chooseMode, type Mode } from "./mode.ts";
 import { MeshView } from "./network/mesh-view.ts";
 import { endpointsOf, type Names } from "./network/names.ts";
 import { dial, hostNetwork, type PodNetwork } from "./network/network.ts";
-import { SIDECAR_FLAGS } from "./node-process.ts";
+import { MACHINE_FLAGS } from "./node-process.ts";
 import { PlatformError, type PlatformObject } from "./object.ts";
 import {
   PlatformFile,
@@ -263,8 +263,8 @@ export class Platform {
   #proxyCommand(): readonly string[] | undefined {
     const kind = this.#options.dataPlane ?? "weft";
     if (kind === "none") return undefined;
-    if (kind === "weft") return [process.execPath, ...SIDECAR_FLAGS, join(PROJECT, "sidecar", "main.ts")];
-    const agent = [process.execPath, join(PROJECT, "sidecar", "envoy", "main.ts")];
+    if (kind === "weft") return [process.execPath, ...MACHINE_FLAGS, join(PROJECT, "sidecar", "main.ts")];
+    const agent = [process.execPath, ...MACHINE_FLAGS, join(PROJECT, "sidecar", "envoy", "main.ts")];
     return this.#options.envoy === undefined ? agent : [...agent, "--envoy", this.#options.envoy];
   }
 

@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { closeSync, mkdirSync, openSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { PlatformStatus } from "#local/index.ts";
+import { MACHINE_FLAGS, type PlatformStatus } from "#local/index.ts";
 import { UserError } from "../errors.ts";
 
 const MAIN = fileURLToPath(new URL("../main.ts", import.meta.url));
@@ -18,7 +18,7 @@ export async function startDetached(
   mkdirSync(stateDir, { recursive: true, mode: 0o700 });
   const logFile = join(stateDir, "supervisor.log");
   const log = openSync(logFile, "w", 0o600);
-  const child = spawn(process.execPath, [MAIN, "up", ...args, "-o", "json"], {
+  const child = spawn(process.execPath, [...MACHINE_FLAGS, MAIN, "up", ...args, "-o", "json"], {
     cwd,
     env,
     detached: true, // a session of its own: Ctrl-C and a closed terminal do not reach it

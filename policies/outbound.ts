@@ -104,9 +104,14 @@ function homeless(
       candidates.filter((vs) => isExported(vs.spec.exportTo, vs.namespace, client.namespace)),
       { port, gateway: "mesh", ...client },
     );
-    return routes === null ? [] : [{ name: `${host}:${port}`, domains: [host], routes }];
+    if (routes === null) return [];
+    const name = `${host}:${port}`;
+    return [spokenHosts.get(routes, name, () => ({ name, domains: [host], routes }))];
   });
 }
+
+/** By the routes that a policy made: they stay the same while it does, and with them the host. */
+const spokenHosts = new Memo<VirtualHostIr>();
 
 const plainHosts = new Memo<VirtualHostIr>();
 
@@ -117,7 +122,10 @@ function httpHost(world: PolicyWorld, client: Client, service: Service, port: Se
     routes,
   });
   const routes = policyRoutes(world, client, service, port);
-  if (routes !== null) return make(routes);
+  if (routes !== null) {
+    const key = `${service.host} ${plainKey(world, client, service, port)}`;
+    return spokenHosts.get(routes, key, () => make(routes));
+  }
   // No policy speaks: the service alone decides, and the host stays the same object whatever else changes.
   return plainHosts.get(service, plainKey(world, client, service, port), () =>
     make([defaultRoute(service, port)]),

@@ -188,3 +188,20 @@ test("a TCP idle timeout that changes reaches listeners of services that do not"
     "0.0.0.0_443",
   ]);
 });
+
+test("an IR that is made anew and says the same gives the same listeners and clusters", () => {
+  const context = { flavour: "weft", accessLog: true, traceSampling: null, otlpPath: null } as const;
+  const port = {
+    port: 80,
+    servicePort: 80,
+    host: null,
+    service: null,
+    protocol: "http",
+    mtls: "STRICT",
+  } as const;
+  const made = () => write({ ...EMPTY, inbound: [{ ...port }] }, { ...context, trustDomain: "td" });
+  const before = new Map(made().map((r) => [`${r.typeUrl} ${r.name}`, r]));
+  const after = made().filter((r) => shortType(r.typeUrl) === "Listener");
+  expect(after).not.toEqual([]);
+  for (const r of after) expect(r).toBe(before.get(`${r.typeUrl} ${r.name}`));
+});

@@ -119,13 +119,19 @@ function hostBytes(h: VirtualHostIr, domains: readonly string[]): Uint8Array {
 /** The explicit HTTP proxy sees every port at once, so here the port belongs to the domain. */
 function proxyTable(ir: WorkloadIr): Resource {
   const declared = ir.outboundHttp.flatMap((t: RouteTableIr) =>
-    t.virtualHosts.map((h) => ({ ...h, domains: withPort(h.domains, t.port) })),
+    t.virtualHosts.map((h) => proxied(h, h.domains, t.port)),
   );
   // A request to the proxy is HTTP by its form: the port needs no name for that.
   const undeclared = ir.tcpServices.flatMap(({ http, domains }) =>
-    (http?.virtualHosts ?? []).map((h) => ({ ...h, domains: withPort(domains, http!.port) })),
+    (http?.virtualHosts ?? []).map((h) => proxied(h, domains, http!.port)),
   );
   return table("http_proxy", [...declared, ...undeclared], fallback(ir.outboundMode), false);
+}
+
+/** The same object for the same host, so that its bytes are found again. */
+const proxiedHosts = new Memo<VirtualHostIr>();
+function proxied(h: VirtualHostIr, domains: readonly string[], port: number): VirtualHostIr {
+  return proxiedHosts.get(h, `${port} ${domains.join()}`, () => ({ ...h, domains: withPort(domains, port) }));
 }
 
 function withPort(domains: readonly string[], port: number): string[] {

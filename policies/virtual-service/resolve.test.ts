@@ -278,3 +278,19 @@ describe("what leads nowhere is told", () => {
     expect(issuesOf(virtualService("web", `{hosts: [web], ${rules}}`))).toEqual([`warning ${issue}`]);
   });
 });
+
+test("one changed VirtualService leaves the hosts of the others, and of its services, what they were", () => {
+  const texts = [
+    virtualService("web", `{hosts: [web], http: [{${to("other")}}]}`),
+    virtualService("away", `{hosts: [away.example], http: [{${to("other")}}]}`),
+    virtualService("more", `{hosts: [more.example], http: [{${to("other")}}]}`),
+  ].map((text, i) => load(text, `${i}.yaml`).objects);
+  const base = load(BASE, "base.yaml").objects;
+  const before = buildWorld([...base, ...texts.flat()]);
+  const after = buildWorld([...base, ...texts.slice(0, 2).flat()], before.mesh, before);
+  const hosts = (world: typeof before) =>
+    new Map(resolve(world, world.workloads[0]!).outboundHttp[0]!.virtualHosts.map((h) => [h.domains[0]!, h]));
+  const [old, now] = [hosts(before), hosts(after)];
+  expect([...now.keys()]).toEqual([...old.keys()].filter((d) => d !== "more.example"));
+  for (const [domain, host] of now) expect(host, domain).toBe(old.get(domain));
+});

@@ -103,8 +103,40 @@ export function l4Matches(match: L4MatchSpec, vs: VirtualService, context: Route
   return concerns(match, vs, context);
 }
 
-/** For this client; empty if no rule concerns it: then the policy does not speak. */
-export function resolveHttpRoutes(world: PolicyWorld, vs: VirtualService, context: RouteContext): RouteIr[] {
+interface Resolved {
+  readonly services: PolicyWorld["services"];
+  /** Null where it has no delegates: other objects do not change what it says. */
+  readonly objects: PolicyWorld["objects"] | null;
+  readonly byContext: Map<string, readonly RouteIr[]>;
+}
+const resolved = new WeakMap<VirtualService, Resolved>();
+
+/**
+ * For this client; empty if no rule concerns it: then the policy does not speak. The same array for as long as neither
+ * it, nor its delegates, nor the services change: one changed policy costs its own size, not that of all.
+ */
+export function resolveHttpRoutes(
+  world: PolicyWorld,
+  vs: VirtualService,
+  context: RouteContext,
+): readonly RouteIr[] {
+  const { services } = world;
+  const objects = (vs.spec.http ?? []).some((h) => h.delegate) ? world.objects : null;
+  let known = resolved.get(vs);
+  if (known?.services !== services || known.objects !== objects) {
+    known = { services, objects, byContext: new Map() };
+    resolved.set(vs, known);
+  }
+  const key = JSON.stringify(context);
+  let routes = known.byContext.get(key);
+  if (routes === undefined) {
+    routes = httpRoutesOf(world, vs, context);
+    known.byContext.set(key, routes);
+  }
+  return routes;
+}
+
+function httpRoutesOf(world: PolicyWorld, vs: VirtualService, context: RouteContext): RouteIr[] {
   const routes: RouteIr[] = [];
   for (const { owner, route, matches } of rulesOf(world, vs).rules) {
     for (const { match, path } of matches)

@@ -19,7 +19,9 @@ export function containerOf(pod: PodStatus, wanted: unknown): Container {
   const found =
     typeof wanted === "string"
       ? pod.containers.find(({ name }) => name === wanted)
-      : (pod.containers.find(({ name }) => name !== PROXY) ?? pod.containers[0]);
+      : (pod.containers.find(({ role }) => role === "main") ??
+        pod.containers.find(({ name }) => name !== PROXY) ??
+        pod.containers[0]);
   if (found === undefined)
     throw new UserError(
       typeof wanted === "string"
@@ -31,7 +33,7 @@ export function containerOf(pod: PodStatus, wanted: unknown): Container {
 
 /** What starts `command` beside the process of the container. A container that does not run is a UserError. */
 export function insideOf(pod: PodStatus, container: Container, command: readonly string[]): PodProcess {
-  const { pid, name, state, lastExit } = container;
+  const { pid, name, state, lastExit, enter } = container;
   if (pid === undefined)
     throw new UserError(
       `container ${name} of ${pod.name} does not run (${lastExit ?? state}): weft logs ${pod.name} -c ${name}`,
@@ -40,13 +42,7 @@ export function insideOf(pod: PodStatus, container: Container, command: readonly
     const environ = readFileSync(`/proc/${pid}/environ`, "utf8").split("\0").filter(Boolean);
     const env = Object.fromEntries(environ.map((pair) => pair.split(/=(.*)/s).slice(0, 2)));
     const cwd = readlinkSync(`/proc/${pid}/cwd`);
-    const enter = namespaces(pid);
-    if (enter.length === 0) return { command, env, cwd };
-    return {
-      command: [...enter, "sh", "-c", 'cd "$1" && shift && exec "$@"', "weft exec", cwd, ...command],
-      env,
-      cwd: "/",
-    };
+    return enter.length === 0 ? { command, env, cwd } : { command: [...enter, ...command], env, cwd: "/" };
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     throw new UserError(
@@ -55,13 +51,4 @@ export function insideOf(pod: PodStatus, container: Container, command: readonly
         : `container ${name} of ${pod.name} cannot be entered (${code}): the mesh belongs to another user`,
     );
   }
-}
-
-/** nsenter and what it needs; empty where the namespaces of the process are ours (explicit mode). */
-function namespaces(pid: number): string[] {
-  const other = (kind: string): boolean =>
-    readlinkSync(`/proc/${pid}/ns/${kind}`) !== readlinkSync(`/proc/self/ns/${kind}`);
-  if (!other("net")) return [];
-  const users = other("user") ? ["--user", "--preserve-credentials"] : [];
-  return ["nsenter", "--target", String(pid), ...users, "--net", "--mount"];
 }

@@ -210,10 +210,15 @@ export class Container {
     const { listens, outOfMemory } = this.#host;
     const reason = this.process.exit?.reason;
     if (outOfMemory()) return `OOMKilled: it took more than limits.memory, ${this.spec.limits.memory} bytes`;
-    const why = listens && explainExit(this.process.log.tail(4096), listens.appIp);
-    if (why === undefined) return undefined;
-    this.hint = why;
-    return `${reason ?? "it ended"}: ${why}`;
+    const tail = this.process.log.tail(4096);
+    const why = listens && explainExit(tail, listens.appIp);
+    if (why !== undefined) {
+      this.hint = why;
+      return `${reason ?? "it ended"}: ${why}`;
+    }
+    // What could not even be begun was said by our tools, last.
+    const code = this.process.exit?.code ?? 0;
+    return code >= 125 && code <= 127 ? `${reason}: ${tail.trim().split("\n").at(-1)}` : undefined;
   }
 
   /** It says nothing by itself when it listens where nobody asks. */

@@ -68,6 +68,8 @@ export interface PodStatus {
     /** "running", "waiting" (it is started again), "ended" (it is not), "stopped". */
     readonly state: string;
     readonly ready: boolean;
+    /** Stands before a command that is to run beside it: its namespaces and folder. Empty: they are this machine's. */
+    readonly enter: readonly string[];
     readonly pid?: number;
     /** Of its last end; as a shell has it: 128 + N after signal N. */
     readonly exitCode?: number;

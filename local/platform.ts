@@ -458,12 +458,13 @@ function podStatus({ pod, template, revision, created }: OwnedPod): PodStatus {
     revision,
     started: new Date(created).toISOString(),
     admin: pod.adminAddress,
-    containers: pod.parts.map(({ name, role, image, ready, process: p }) => ({
+    containers: pod.parts.map(({ name, role, image, ready, enter, process: p }) => ({
       name,
       role,
       image,
       state: p.state,
       ready,
+      enter,
       ...(p.pid === undefined ? {} : { pid: p.pid }),
       restarts: p.restarts,
       ...(p.exit === undefined ? {} : { exitCode: p.exit.code, lastExit: p.exit.reason }),

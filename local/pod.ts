@@ -13,6 +13,7 @@ import { type ContainerSpec, expand } from "./container-spec.ts";
 import type { PodPhase } from "./contract.ts";
 import { MARK } from "./leftovers.ts";
 import type { PodNetwork } from "./network/network.ts";
+import { searchPath } from "./network/obstacle.ts";
 import { NODE_IP } from "./network/rules.ts";
 import type { PlatformObject } from "./object.ts";
 import { containerEnv, inheritedEnv } from "./pod-env.ts";
@@ -55,6 +56,8 @@ export interface PodPart {
   readonly image: string;
   readonly ready: boolean;
   readonly process: Supervised;
+  /** Stands before a command that is to run beside it. */
+  readonly enter: readonly string[];
 }
 
 const PROXY_PORT = 15001;
@@ -173,6 +176,7 @@ export class Pod {
               image: "",
               ready: proxy.ready,
               process: proxy.process,
+              enter: this.#network?.enter([], this.#context.projectDir) ?? [],
             },
           ]),
       ...this.#containers.map((c) => ({
@@ -181,6 +185,7 @@ export class Pod {
         image: c.spec.image,
         ready: c.role === "init" ? c.done : c.ready,
         process: c.process,
+        enter: this.#enter(c),
       })),
     ];
   }
@@ -392,17 +397,23 @@ export class Pod {
       source: this.#source(m, env),
       readOnly: m.readOnly,
     }));
-    let command: readonly string[] = words;
-    if (this.#mounter !== null && binds.length > 0)
-      command = mounted(this.#mounter, binds, join(this.#dir, "mounts", spec.name), words, spec.cwd);
-    else
-      for (const { volume, mountPath } of spec.mounts)
-        this.#note(
-          `${spec.name}: this machine gives no mount namespace, so volume "${volume}" is not at ${mountPath} but at $${volumeVariable(volume)}`,
-        );
+    const mounts = this.#mounts(spec);
+    if (!mounts) this.#notePlaces(spec);
     const group = this.#limits(spec);
-    command = this.#network!.enter(command, this.#mounts(spec) ? "/" : spec.cwd);
-    return { command: group === undefined ? command : limited(group, command), env };
+    const here = this.#network!.enter([], "/").length === 0;
+    if (here && !mounts && group === undefined) return { command: words, env };
+    let command = withPath(env, words);
+    if (mounts)
+      command = mounted(this.#mounter!, binds, join(this.#dir, "mounts", spec.name), command, spec.cwd);
+    command = this.#network!.enter(command, mounts ? "/" : spec.cwd);
+    return { command: group === undefined ? command : limited(group, command), env: toolsEnv(env) };
+  }
+
+  #notePlaces({ name, mounts }: ContainerSpec): void {
+    for (const { volume, mountPath } of mounts)
+      this.#note(
+        `${name}: this machine gives no mount namespace, so volume "${volume}" is not at ${mountPath} but at $${volumeVariable(volume)}`,
+      );
   }
 
   #limits(spec: ContainerSpec): Cgroup | undefined {
@@ -425,17 +436,13 @@ export class Pod {
     return this.#volumes.source(volume, expands ? expand(subPath, env) : subPath);
   }
 
-  /** How `command` is run in a container that runs: in its namespaces, folder and environment. */
-  entrance(container: Container, command: readonly string[]): Launch & { readonly cwd: string } {
+  /** What stands before a command that is to run in a container: its namespaces and folder. */
+  #enter(container: Container): readonly string[] {
     const { spec, process: main } = container;
-    const env = this.#env(spec);
+    if (this.#network === undefined) return [];
     if (this.#mounter !== null && spec.mounts.length > 0 && main.pid !== undefined)
-      return {
-        command: this.#network!.enter(entered(this.#mounter, main.pid, command, spec.cwd), "/"),
-        env,
-        cwd: "/",
-      };
-    return { command: this.#network!.enter(command, spec.cwd), env, cwd: spec.cwd };
+      return this.#network.enter(entered(this.#mounter, main.pid, [], spec.cwd), "/");
+    return this.#network.enter([], spec.cwd);
   }
 
   #exec(
@@ -444,8 +451,11 @@ export class Pod {
     timeoutMs: number,
   ): Promise<{ code: number; said: string }> {
     try {
-      const launch = this.entrance(container, command);
-      return run(launch.command, launch.cwd, launch.env, timeoutMs);
+      const enter = this.#enter(container);
+      const cwd = enter.length === 0 ? container.spec.cwd : "/";
+      const env = this.#env(container.spec);
+      if (enter.length === 0) return run(command, cwd, env, timeoutMs);
+      return run([...enter, ...withPath(env, command)], cwd, toolsEnv(env), timeoutMs);
     } catch (error) {
       return Promise.resolve({ code: 126, said: (error as Error).message });
     }
@@ -534,6 +544,17 @@ export class Pod {
       quiet = /: [1-9]/.test(text) ? 0 : quiet + 1;
     }
   }
+}
+
+/** Found on the container's own PATH, whatever PATH our tools before it need. */
+function withPath(env: Readonly<Record<string, string>>, command: readonly string[]): readonly string[] {
+  const path = env["PATH"];
+  return ["env", ...(path === undefined ? ["-u", "PATH"] : [`PATH=${path}`]), ...command];
+}
+
+/** For nsenter, unshare, mount, chroot and env. */
+function toolsEnv(env: Readonly<Record<string, string>>): Record<string, string> {
+  return { ...env, PATH: searchPath(process.env["PATH"] ?? "") };
 }
 
 /** `app-config` -> WEFT_VOLUME_APP_CONFIG */

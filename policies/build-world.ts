@@ -130,9 +130,15 @@ function withoutDuplicates(given: readonly Loaded[]): Pick<World, "objects" | "d
     const id = `${object.key} ${object.namespace}/${object.name}`;
     const earlier = first.get(id);
     if (earlier === undefined) first.set(id, object);
-    else duplicates.push({ object, first: earlier });
+    else if (isWish(earlier) && !isWish(object)) first.set(id, object);
+    else if (!isWish(object) || isWish(earlier)) duplicates.push({ object, first: earlier });
   }
-  return { objects: duplicates.length === 0 ? given : [...first.values()], duplicates };
+  return { objects: first.size === given.length ? given : [...first.values()], duplicates };
+}
+
+/** A Pod as somebody wrote it: the platform that runs it tells of it under the same name, with a status. */
+function isWish(object: Loaded): boolean {
+  return object.key === "/Pod" && object.status === null;
 }
 
 /** The former list if it holds the same objects in the same order. */

@@ -6,6 +6,7 @@ export { FileLoader, type Loaded, type LoadResult, load, MAX_BYTES, tooLarge } f
 export { explainMtls } from "./peer-authentication/resolve.ts";
 export { resolve } from "./resolve.ts";
 export { type Issue, sayIssue } from "./schema.ts";
+export { showable } from "./secret/hidden.ts";
 export { decodeText } from "./text.ts";
 export { validate } from "./validate.ts";
 export * from "./world.ts";

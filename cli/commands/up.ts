@@ -104,9 +104,15 @@ const LAST_GOOD = "(the last good version goes on)";
 /** One restart may be bad luck; at the second the process has a reason to say. */
 const CRASHES = 2;
 
-/** Names each container that does not stay up, once. */
+/** Names each container that does not stay up or runs otherwise than was meant, once. */
 function tellCrashes(platform: Platform | null, told: Set<string>, mesh: string, out: Input["out"]): void {
-  for (const pod of platform?.status().pods ?? [])
+  for (const pod of platform?.status().pods ?? []) {
+    for (const note of pod.notes) {
+      const key = `${pod.namespace}/${pod.name}: ${note}`;
+      if (told.has(key)) continue;
+      told.add(key);
+      out.warn(`${pod.name}: ${note}`);
+    }
     for (const { name, restarts, lastExit } of pod.containers) {
       const key = `${pod.namespace}/${pod.name}/${name}`;
       if (restarts < CRASHES || told.has(key)) continue;
@@ -116,6 +122,7 @@ function tellCrashes(platform: Platform | null, told: Set<string>, mesh: string,
         `${pod.name}: ${name} does not stay up (${lastExit ?? "it ended"}): npx weft logs ${pod.name}${flags} --tail 20`,
       );
     }
+  }
 }
 
 /** Each once: a rollout that does not progress, a Job that failed. */

@@ -3,7 +3,15 @@ import { createServer, type IncomingMessage, type Server } from "node:http";
 import { toJson } from "@bufbuild/protobuf";
 import { AnySchema } from "@bufbuild/protobuf/wkt";
 import { Memo } from "#lib/memo.ts";
-import { decodeText, type Issue, type Loaded, sayIssue, validate, type World } from "#policies/index.ts";
+import {
+  decodeText,
+  type Issue,
+  type Loaded,
+  sayIssue,
+  showable,
+  validate,
+  type World,
+} from "#policies/index.ts";
 import type { ResourceSet } from "#xds/index.ts";
 import type { Config } from "../config.ts";
 import type { ProxyStatus } from "../serve/status.ts";
@@ -272,7 +280,7 @@ function list(options: AdminOptions, query: URLSearchParams): ObjectsAnswer {
           applied: o.origin.kind === "applied" ? o.origin.appliedAt : null,
         },
         warnings: warnings.filter((i) => i.object === nameOf(o)).map(sayIssue),
-        object: o.raw,
+        object: showable(o.raw),
       })),
   };
 }

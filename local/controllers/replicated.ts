@@ -80,6 +80,11 @@ export class Replicated implements Controller, Scalable {
     const at = readySince + this.#spec.minReadySeconds * 1000;
     return Math.max(0, at - this.#context.clock.monotonic());
   }
+  /** A bare pod that has completed has done what was wanted. */
+  #serves({ readySince, pod }: OwnedPod): boolean {
+    return readySince !== undefined || pod.phase === "Succeeded";
+  }
+
   #available(pod: OwnedPod): boolean {
     return this.#availableIn(pod) === 0;
   }
@@ -168,8 +173,8 @@ export class Replicated implements Controller, Scalable {
       live,
       current: live.length,
       updated: live.filter((p) => p.hash === hash).length,
-      updatedReady: live.filter((p) => p.hash === hash && p.readySince !== undefined).length,
-      ready: live.filter((p) => p.readySince !== undefined).length,
+      updatedReady: live.filter((p) => p.hash === hash && this.#serves(p)).length,
+      ready: live.filter((p) => this.#serves(p)).length,
       available: live.filter((p) => this.#available(p)).length,
     };
   }

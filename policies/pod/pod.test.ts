@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { load } from "../load.ts";
 import { sayIssue } from "../schema.ts";
+import { showable } from "../secret/hidden.ts";
 
 /** What the pod's spec says of `text`, which begins at line 4. */
 function issues(text: string): string[] {
@@ -108,4 +109,27 @@ test("warnings do not push an error out of the list", () => {
   const containers = Array.from({ length: 60 }, (_, i) => `  - {name: c${i}, tty: true}\n`).join("");
   const found = issues(`  containers:\n${containers}  hostnetwork: true\n`);
   expect(found.some((line) => line.includes('did you mean "hostNetwork"'))).toBe(true);
+});
+
+test("what is shown of a Secret has its keys and no value, and cannot be applied by mistake", () => {
+  const { objects } = load(
+    `apiVersion: v1
+kind: Secret
+metadata:
+  name: s
+  annotations: {kubectl.kubernetes.io/last-applied-configuration: '{"data":{"pin":"aHVudGVyMg=="}}', note: kept}
+data: {pin: aHVudGVyMg==}
+stringData: {word: hunter2}
+`,
+    "s.yaml",
+  );
+  const text = JSON.stringify(showable(objects[0]!.raw));
+  expect(text).not.toMatch(/hunter2|aHVudGVyMg/);
+  expect(JSON.parse(text)).toMatchObject({
+    metadata: { annotations: { note: "kept" } },
+    data: { pin: "(not shown)", word: "(not shown)" },
+  });
+  expect(load(text, "again").issues.map(({ message }) => message)).toEqual(
+    Array(2).fill("is not shown by `weft get`, so it cannot be applied: write the value"),
+  );
 });

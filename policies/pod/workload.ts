@@ -5,7 +5,10 @@ interface Owner {
   readonly selector?: { readonly matchLabels?: Readonly<Record<string, string>> | undefined } | undefined;
   readonly template: {
     readonly metadata?: { readonly labels?: Readonly<Record<string, string>> | undefined } | undefined;
-    readonly spec: { readonly restartPolicy?: string | undefined };
+    readonly spec: {
+      readonly restartPolicy?: string | undefined;
+      readonly activeDeadlineSeconds?: number | undefined;
+    };
   };
 }
 
@@ -21,6 +24,12 @@ export function selectsItsPods<T extends Owner>(schema: Schema<T>, restart: read
           `its own pods do not have the label ${key}: ${value}; write it into template.metadata.labels`,
         );
     restartPolicyOf(spec, restart, path, report);
+    if (spec.template?.spec?.activeDeadlineSeconds !== undefined)
+      report(
+        [...path, "template", "spec", "activeDeadlineSeconds"],
+        "invalid-value",
+        "is for pods that end: those of this kind are kept running",
+      );
   });
 }
 

@@ -54,6 +54,30 @@ test("what others wrote moves no cursor, clears no screen and forges no line", (
   expect(written).toEqual(["\x1b[1mbold\x1b[22m \\x1b]0;title\\x07 \\x1b[2J\ttab\n", "\\x1bc\n"]);
 });
 
+test("progress rewrites one line of a terminal and never more; piped, each state is a line once", () => {
+  const terminal: string[] = [];
+  const stream = Object.assign(Object.create(process.stdout), { columns: 20, isTTY: true });
+  const shown = createOutput(
+    "table",
+    () => {},
+    stream,
+    (t) => terminal.push(t),
+    true,
+  );
+  shown.progress("0 of 7 pods ready; waiting for everything");
+  shown.progress("");
+  expect(terminal).toEqual(["\r\x1b[2K0 of 7 pods ready; ", "\r\x1b[2K"]);
+  const lines: string[] = [];
+  const piped = createOutput(
+    "table",
+    () => {},
+    process.stdout,
+    (t) => lines.push(t),
+  );
+  for (const state of ["0 of 1", "0 of 1", "", "done"]) piped.progress(state);
+  expect(lines).toEqual(["0 of 1\n", "done\n"]);
+});
+
 test("json and yaml are one document without rows", () => {
   const written: string[] = [];
   const out = createOutput("json", (t) => written.push(t), process.stdout);

@@ -216,6 +216,29 @@ describe("get names things as kubectl does", () => {
   });
 });
 
+test("get -w shows each change in a line until it is ended", async () => {
+  const child = spawn(process.execPath, ["cli/main.ts", "get", "pods", "-l", "app=ratings", "-w"], {
+    cwd: root,
+    env: { ...process.env, XDG_STATE_HOME: dirname(dirname(mesh.stateDir)) },
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  let out = "";
+  child.stdout.on("data", (piece) => (out += piece));
+  await expect
+    .poll(() => out, { timeout: 10_000 })
+    .toMatch(/^NAMESPACE +NAME .*\ndefault +pod\/ratings-v1-\S+ +yes/);
+  await mesh.weft("scale", "deploy/ratings-v1", "--replicas", "2");
+  await expect
+    .poll(() => out.match(/pod\/ratings-v1-\S+ +yes/g)?.length, { timeout: 20_000 })
+    .toBeGreaterThan(1);
+  await mesh.weft("scale", "deploy/ratings-v1", "--replicas", "1");
+  await expect.poll(() => out, { timeout: 20_000 }).toMatch(/\(gone\) Pod default\/ratings-v1-/);
+  expect(out.match(/NAMESPACE/g)).toHaveLength(1);
+  child.kill("SIGINT");
+  const [code] = await once(child, "exit");
+  expect(code).toBe(0);
+});
+
 /** `weft ARGS` as a program of its own. */
 function program(
   args: readonly string[],

@@ -40,6 +40,21 @@ test("a table fits its width: prose wraps, names lose their end, paths their beg
   expect(table(wide)).toContain("/home/someone/projects/shop/policies/web.yaml:12");
 });
 
+test("a terminal that was given no size is as wide as none", () => {
+  const shown: string[] = [];
+  const terminal = { isTTY: true, columns: 0 } as NodeJS.WriteStream;
+  const out = createOutput(
+    "table",
+    () => {},
+    terminal,
+    (text) => shown.push(text),
+    true,
+  );
+  out.progress("starting the control plane");
+  expect(shown.join("")).toContain("starting the control plane");
+  expect(out.columns).toBe(100);
+});
+
 test("what others wrote moves no cursor, clears no screen and forges no line", () => {
   expect(table([["NAME"], ["a\x1b[2J\nb\x9b1m"]])).toBe("NAME\na\\x1b[2J\\x0ab\\x9b1m");
   const written: string[] = [];

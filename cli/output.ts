@@ -87,8 +87,10 @@ export function createOutput(
   rewrites = false,
 ): Output {
   let shown = "";
+  // 0 is a terminal that nobody gave a size (under expect, in CI): as none.
+  const columns = stream.columns || 100;
   // What is piped goes to a program, which wants every cell whole.
-  const fits = stream.isTTY ? stream.columns : undefined;
+  const fits = stream.isTTY ? columns : undefined;
   const style = (kind: "bold" | "red" | "green" | "dim", text: string): string =>
     styleText(kind, text, { stream, validateStream: true }); // honours NO_COLOR, FORCE_COLOR and isTTY
   const document = (value: unknown, text: () => string): void => {
@@ -107,12 +109,12 @@ export function createOutput(
     dim: (text) => style("dim", text),
     progress(text) {
       if (text === shown) return;
-      const line = rewrites ? text.slice(0, (stream.columns ?? 100) - 1) : text;
+      const line = rewrites ? text.slice(0, columns - 1) : text;
       if (rewrites) writeErr(`\r\x1b[2K${line}`);
       else if (text !== "") writeErr(`${line}\n`);
       shown = text;
     },
     warn: (text) => writeErr(`${shown !== "" && rewrites ? "\n" : ""}${harmless(text)}\n`),
-    columns: stream.columns ?? 100,
+    columns,
   };
 }

@@ -46,7 +46,7 @@ export class AdminClient {
   ): Promise<T> {
     if (!existsSync(this.#socket))
       throw new UserError(`no mesh runs here (no socket at ${this.#socket}); start one with: weft up PATH`);
-    const client = new Client("http://localhost", { socketPath: this.#socket, headersTimeout: 30_000 });
+    const client = new Client("http://localhost", { socketPath: this.#socket, headersTimeout: 120_000 });
     try {
       const response = await client.request({ method, path, body: body ?? null });
       const text = await response.body.text();

@@ -1,8 +1,10 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { copyOf, writeCopies } from "#control-plane/sources/applied.ts";
+import { load, writeCopy } from "#policies/index.ts";
 import { weft } from "./run.ts";
 
 let home: string;
@@ -176,6 +178,34 @@ test("delete takes a name, files or all, and one of them, in one request", async
   ]);
   const unknown = await run("delete foo reviews");
   expect(unknown).toMatchObject({ code: 2, err: expect.stringContaining("no such kind: foo; known are") });
+});
+
+test("what was applied is listed and taken back without a running mesh", async () => {
+  const state = join(home, "weft/kept");
+  const keep = (text: string): Promise<void> => {
+    const { objects } = load(text, "/home/a.yaml");
+    const copies = objects.map(
+      (o) => [copyOf(o, state), writeCopy(o.raw, o.source.file, "2026-11-28", o.line)] as const,
+    );
+    return writeCopies(new Map(copies), state);
+  };
+  await keep(`${namespace("a")}---\n${namespace("b")}`);
+  writeFileSync(join(state, "applied/old.json"), "what no version reads any more");
+  expect((await run("get applied --mesh kept")).out).toMatch(
+    /Namespace +<none> +b +\/home\/a\.yaml:5 +2026-11-28/,
+  );
+  expect(await run("delete Namespace a --mesh kept")).toMatchObject({
+    code: 0,
+    out: "DELETED\nNamespace a\n",
+  });
+  expect(await run("delete Namespace a --mesh kept")).toMatchObject({
+    code: 1,
+    err: "error: Namespace a was not applied\n",
+  });
+  // Somebody who is not there any more left his lock.
+  writeFileSync(join(state, "applied.lock"), "999999999");
+  expect(await run("delete --all --mesh kept")).toMatchObject({ code: 0, out: "DELETED\nNamespace b\n" });
+  expect(readdirSync(join(state, "applied"))).toEqual([]);
 });
 
 test("an Envoy that is absent, or something else, is told before anything starts", async () => {

@@ -7,10 +7,10 @@ import type {
   NamedText,
   ObjectsAnswer,
 } from "#control-plane/admin/contract.ts";
-import { decodeText, type Issue, type Loaded, load, sayIssue } from "#policies/index.ts";
+import { decodeText, type Issue, KINDS, type Loaded, load, sayIssue } from "#policies/index.ts";
 import { AdminClient } from "../admin-client.ts";
 import { deleteOffline, isServed } from "../applied.ts";
-import { isError, platformIssues } from "../check.ts";
+import { isError, issuesOfListed, platformIssues } from "../check.ts";
 import type { Command, Input } from "../command.ts";
 import { EXIT, UserError } from "../errors.ts";
 import { KIND_NAMES, kindOf } from "../kind-names.ts";
@@ -39,8 +39,8 @@ export const apply: Command = {
     const admin = AdminClient.controlPlane(stateDir);
     const answer = await admin.put<AppliedAnswer>("/objects", JSON.stringify({ files: texts }));
     out.result(answer, () => [["APPLIED"], ...answer.applied.map((name) => [name])]);
-    const warnings = [...issues, ...platformIssues(objects)].filter((issue) => !isError(issue)).map(sayIssue);
-    for (const warning of new Set([...warnings, ...(await warningsOf(admin, answer))]))
+    const warnings = issues.filter((issue) => !isError(issue)).map(sayIssue);
+    for (const warning of new Set([...warnings, ...(await warningsOf(admin, answer, stateDir))]))
       out.warn(`warning: ${warning}`);
     return EXIT.ok;
   },
@@ -51,15 +51,24 @@ function refuse(issues: readonly Issue[]): void {
   if (errors.length > 0) throw new UserError(errors.join("\n"));
 }
 
-/** What the control plane has to say of the objects, now that they are there. */
-async function warningsOf(admin: AdminClient, { applied }: AppliedAnswer): Promise<string[]> {
+/** What the control plane and the platform have to say of the objects, now that they are there. */
+async function warningsOf(
+  admin: AdminClient,
+  { applied }: AppliedAnswer,
+  stateDir: string,
+): Promise<string[]> {
   const { objects } = await admin.get<ObjectsAnswer>("/objects");
   const names = new Set(applied);
-  return objects
-    .filter((o) =>
-      names.has(o.namespace === "" ? `${o.kind} ${o.name}` : `${o.kind} ${o.namespace}/${o.name}`),
-    )
-    .flatMap(({ warnings }) => warnings);
+  return [
+    ...objects
+      .filter((o) =>
+        names.has(o.namespace === "" ? `${o.kind} ${o.name}` : `${o.kind} ${o.namespace}/${o.name}`),
+      )
+      .flatMap(({ warnings }) => warnings),
+    ...issuesOfListed(objects, stateDir)
+      .filter((issue) => names.has(issue.object) && !isError(issue))
+      .map(sayIssue),
+  ];
 }
 
 export const remove: Command = {
@@ -89,7 +98,7 @@ export const remove: Command = {
     const wanted = all
       ? "all"
       : named
-        ? [{ kind: knownKind(kind), namespace: String(options["namespace"]), name }]
+        ? [objectNamed(knownKind(kind), String(options["namespace"]), name)]
         : await objectsIn(input);
     const answer = (await isServed(stateDir))
       ? await AdminClient.controlPlane(stateDir).post<DeletedAnswer>(
@@ -110,6 +119,11 @@ function knownKind(typed: string): string {
   if (!KIND_NAMES.includes(kind))
     throw new UserError(`no such kind: ${typed}; known are ${KIND_NAMES.join(", ")}`, EXIT.usage);
   return kind;
+}
+
+function objectNamed(kind: string, namespace: string, name: string): NamedObject {
+  const scoped = Object.entries(KINDS).some(([key, entry]) => key.endsWith(`/${kind}`) && entry.namespaced);
+  return { kind, namespace: scoped ? namespace : "", name };
 }
 
 async function objectsIn(input: Input): Promise<NamedObject[]> {

@@ -21,11 +21,11 @@ export const nameOf = (o: Loaded): string => {
 };
 
 /** Checks the texts with the rest of the world, then keeps them below applied/. Throws AdminError and changes nothing. */
-export function applyObjects(
+export async function applyObjects(
   texts: readonly NamedText[],
   current: readonly Loaded[],
   config: Config,
-): AppliedAnswer {
+): Promise<AppliedAnswer> {
   const read = texts.map(({ file, text }) => load(text, file));
   refuse(read.flatMap(({ issues }) => issues));
   const all = read.flatMap(({ objects }) => objects);
@@ -54,7 +54,7 @@ export function applyObjects(
   } catch (error) {
     throw error instanceof AdminError ? error : new AdminError(422, [(error as Error).message]);
   }
-  writeCopies(copies, config.stateDir);
+  await writeCopies(copies, config.stateDir);
   return { applied: wanted.map(nameOf) };
 }
 

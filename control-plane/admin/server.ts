@@ -116,27 +116,42 @@ async function route(request: IncomingMessage, options: AdminOptions): Promise<A
     case "GET xds/*":
       return xds(options, rest[0] ?? "");
     case "PUT objects": {
-      const answer = applyObjects(textsOf(await read(request)), options.objects(), options.config);
-      options.reload();
-      return answer;
+      const texts = textsOf(await read(request));
+      return await inTurn(async () => {
+        const answer = await applyObjects(texts, options.objects(), options.config);
+        options.reload();
+        return answer;
+      });
     }
     case "POST objects/delete": {
       const wanted = wantedOf(await read(request));
-      const answer = deleteObjects(wanted, options.objects(), options.config);
-      options.reload();
-      return answer;
+      return await inTurn(async () => {
+        const answer = deleteObjects(wanted, options.objects(), options.config);
+        options.reload();
+        return answer;
+      });
     }
     case "DELETE objects/*/*/*": {
       const [kind = "", namespace = "", name = ""] = rest;
-      const answer = deleteObjects([{ kind, namespace, name }], options.objects(), options.config);
-      const [error] = answer.errors;
-      if (error !== undefined) throw new AdminError(error.includes("no such object") ? 404 : 409, [error]);
-      options.reload();
-      return answer;
+      return await inTurn(async () => {
+        const answer = deleteObjects([{ kind, namespace, name }], options.objects(), options.config);
+        const [error] = answer.errors;
+        if (error !== undefined) throw new AdminError(error.includes("no such object") ? 404 : 409, [error]);
+        options.reload();
+        return answer;
+      });
     }
     default:
       throw new AdminError(404, [`no such endpoint: ${request.method} ${url.pathname}`]);
   }
+}
+
+let turn: Promise<unknown> = Promise.resolve();
+/** What changes objects sees what the one before it has changed. */
+function inTurn<T>(change: () => Promise<T>): Promise<T> {
+  const mine = turn.then(change, change);
+  turn = mine;
+  return mine;
 }
 
 function decode(part: string): string {
@@ -265,7 +280,10 @@ function versionOf(world: World): string {
 
 function list(options: AdminOptions, query: URLSearchParams): ObjectsAnswer {
   const world = options.world();
-  const warnings = [...options.issues(), ...validate(world)].filter((i) => i.level === "warning");
+  const warnings = Map.groupBy(
+    [...options.issues(), ...validate(world)].filter((i) => i.level === "warning"),
+    ({ object }) => object,
+  );
   const is = (key: string, value: string) => !query.has(key) || query.get(key) === value;
   return {
     objects: world.objects
@@ -279,7 +297,7 @@ function list(options: AdminOptions, query: URLSearchParams): ObjectsAnswer {
           line: o.source.line,
           applied: o.origin.kind === "applied" ? o.origin.appliedAt : null,
         },
-        warnings: warnings.filter((i) => i.object === nameOf(o)).map(sayIssue),
+        warnings: (warnings.get(nameOf(o)) ?? []).map(sayIssue),
         object: showable(o.raw),
       })),
   };

@@ -230,7 +230,7 @@ class Files {
       const restingMs = Math.max(this.#clock.now() - Number(stat.mtimeMs), now - state.pendingSince);
       const read = withFile(file, (opened) => {
         if (this.#isBeingWritten(file, state, stat.ino, opened.fd, restingMs)) return "unsettled";
-        return readOpened(opened, file === this.#options.platform ? Number.MAX_SAFE_INTEGER : MAX_BYTES);
+        return readOpened(opened, this.#isAtOnce(file) ? Number.MAX_SAFE_INTEGER : MAX_BYTES);
       });
       if (read === "unsettled") {
         this.unsettled = true;
@@ -311,8 +311,7 @@ class Files {
     if (lastGood === undefined) return;
     for (const [file, state] of this.#states) {
       if (state.text === null || this.#isAtOnce(file) || this.#standing.holds(file)) continue;
-      lastGood.keep(file, state.text);
-      state.text = null;
+      if (lastGood.keep(file, state.text)) state.text = null;
     }
     for (const file of lastGood.kept.keys()) if (!this.#standing.has(file)) lastGood.forget(file);
   }

@@ -7,6 +7,8 @@ export class LastGood {
   readonly #folder: string;
   readonly #warn: (message: string) => void;
   readonly #kept = new Map<string, string>();
+  /** Why it failed the last time. */
+  #warned = "";
 
   constructor(folder: string, warn: (message: string) => void) {
     this.#folder = folder;
@@ -27,17 +29,23 @@ export class LastGood {
     return this.#kept;
   }
 
-  keep(file: string, text: string): void {
-    if (this.#kept.get(file) === text) return;
+  /** False: it could not be, and is worth another try. */
+  keep(file: string, text: string): boolean {
+    if (this.#kept.get(file) === text) return true;
     const copy = this.#copyOf(file);
     try {
       mkdirSync(this.#folder, { recursive: true, mode: 0o700 });
       writeFileSync(`${copy}.new`, JSON.stringify({ file, text }), { mode: 0o600 });
       renameSync(`${copy}.new`, copy);
       this.#kept.set(file, text);
+      this.#warned = "";
+      return true;
     } catch (error) {
       // The mesh runs on; only a restart with a broken file would miss the copy.
-      this.#warn(`no copy of ${file} could be kept: ${(error as Error).message}`);
+      const { code, message } = error as NodeJS.ErrnoException;
+      if (this.#warned !== code) this.#warn(`no copy of ${file} could be kept: ${message}`);
+      this.#warned = code ?? "";
+      return false;
     }
   }
 

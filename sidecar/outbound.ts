@@ -5,6 +5,7 @@ import { chooseTransport } from "./cluster/balancer.ts";
 import { trustDomainsOf } from "./inbound.ts";
 import type { Cluster, Host } from "./snapshot.ts";
 import { http1Only } from "./tls/alpn.ts";
+import { startOutsideTls } from "./tls/outside.ts";
 import type { TlsSecret } from "./tls/secrets.ts";
 import { startTls } from "./tls/upstream.ts";
 
@@ -54,6 +55,22 @@ export function connectUpstream(
   const { tls } = chooseTransport(cluster, host);
   if (tls !== null) {
     const offered = options.alpnProtocols ?? tls.alpnProtocols;
+    const { roots, subjectAltNames: names } = tls.validation;
+    if (roots.kind !== "mesh")
+      return startOutsideTls(
+        to,
+        {
+          roots,
+          names,
+          sni: tls.sni,
+          alpnProtocols: options.http1 ? http1Only(tls.alpnProtocols) : tls.alpnProtocols,
+          minVersion: tls.minVersion,
+          maxVersion: tls.maxVersion,
+          handshakeTimeoutMs: cluster.connectTimeoutMs,
+        },
+        (secured) => onOpen(secured, secured.alpnProtocol || ""),
+        (failure) => failed(failure.message),
+      );
     return startTls(
       to,
       options.secret,
@@ -66,7 +83,7 @@ export function connectUpstream(
         handshakeTimeoutMs: cluster.connectTimeoutMs,
         identity: {
           trustDomains: trustDomainsOf(tls, options.trustDomain),
-          names: tls.validation.subjectAltNames,
+          names,
         },
       },
       (secured) => onOpen(secured, secured.alpnProtocol || ""),

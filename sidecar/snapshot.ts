@@ -203,8 +203,17 @@ export interface UpstreamTls extends CommonTls {
   readonly sni: string;
 }
 
-/** How to judge the peer's certificate; the roots are always those of the workload's own secret. */
+/**
+ * Whom to trust: the mesh's roots, those of the workload's own secret; a PEM file or the system's, of a server outside
+ * of the mesh; "any" checks nothing (insecureSkipVerify).
+ */
+export type Roots =
+  | { readonly kind: "mesh" | "system" | "any" }
+  | { readonly kind: "file"; readonly path: string };
+
+/** How to judge the peer's certificate. */
 export interface Validation {
+  readonly roots: Roots;
   /** One must match a SAN of the peer; empty = any. */
   readonly subjectAltNames: readonly StringMatcher[];
 }

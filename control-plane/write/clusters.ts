@@ -2,7 +2,6 @@ import type { ClusterIr, UpstreamTlsIr, WorkloadIr } from "#ir/index.ts";
 import { Memo } from "#lib/memo.ts";
 import { ClusterSchema } from "#xds/gen/envoy/config/cluster/v3/cluster_pb.js";
 import { RawBufferSchema } from "#xds/gen/envoy/extensions/transport_sockets/raw_buffer/v3/raw_buffer_pb.js";
-import { UpstreamTlsContextSchema } from "#xds/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.js";
 import { HttpProtocolOptionsSchema } from "#xds/gen/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.js";
 import { clusterName, sourceMetadata, tcpClusterName, type WriteContext } from "./context.ts";
 import { loadAssignment } from "./endpoints.ts";
@@ -18,7 +17,7 @@ import {
   resource,
   socketAddress,
 } from "./resource.ts";
-import { meshUpstreamTls, sds } from "./tls.ts";
+import { meshUpstreamTls, simpleUpstreamTls } from "./tls.ts";
 
 const UNLIMITED = 4294967295;
 /** Loop guard: iptables lets what comes from here pass (local/network/rules.ts). */
@@ -327,21 +326,6 @@ function transport(tls: UpstreamTlsIr, protocols: string[]): Json {
         ],
       };
     case "simple":
-      return {
-        transport_socket: extension("envoy.transport_sockets.tls", UpstreamTlsContextSchema, {
-          common_tls_context: tls.insecureSkipVerify
-            ? {}
-            : {
-                combined_validation_context: {
-                  default_validation_context:
-                    tls.sans.length === 0
-                      ? {}
-                      : { match_subject_alt_names: tls.sans.map((exact) => ({ exact })) },
-                  validation_context_sds_secret_config: sds(`file-root:${tls.caFile ?? "system"}`),
-                },
-              },
-          ...(tls.sni === null ? {} : { sni: tls.sni }),
-        }),
-      };
+      return { transport_socket: simpleUpstreamTls(tls) };
   }
 }

@@ -1,11 +1,15 @@
+import type { UpstreamTlsIr } from "#ir/index.ts";
 import {
   DownstreamTlsContextSchema,
   UpstreamTlsContextSchema,
 } from "#xds/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.js";
 import { extension, type Json } from "./resource.ts";
 
-/** The local SDS server; Weft's sidecar answers these names in process. */
-export function sds(name: string): Json {
+/**
+ * The local SDS server; Weft's sidecar answers these names in process. `firstWithin`: how long a cluster or listener
+ * waits for the first answer before it does without; the workload's own certificate is waited for as long as it takes.
+ */
+export function sds(name: string, firstWithin = "0s"): Json {
   return {
     name,
     sds_config: {
@@ -15,7 +19,7 @@ export function sds(name: string): Json {
         set_node_on_first_message_only: true,
         grpc_services: [{ envoy_grpc: { cluster_name: "sds-grpc" } }],
       },
-      initial_fetch_timeout: "0s",
+      initial_fetch_timeout: firstWithin,
       resource_api_version: "V3",
     },
   };
@@ -61,6 +65,26 @@ export function meshUpstreamTls(sni: string, sans: readonly string[], alpn: read
       sans.map((exact) => ({ exact })),
     ),
     sni,
+  });
+}
+
+/**
+ * TLS to servers outside of the mesh. Without `subjectAltNames` the server must be whom it was asked for by name, as
+ * with any other TLS client; Istio does the same by the Host header (auto_san_validation).
+ */
+export function simpleUpstreamTls(tls: Extract<UpstreamTlsIr, { kind: "simple" }>): Json {
+  const names = tls.sans.length > 0 || tls.sni === null ? tls.sans : [tls.sni];
+  return extension("envoy.transport_sockets.tls", UpstreamTlsContextSchema, {
+    common_tls_context: tls.insecureSkipVerify
+      ? {}
+      : {
+          combined_validation_context: {
+            default_validation_context:
+              names.length === 0 ? {} : { match_subject_alt_names: names.map((exact) => ({ exact })) },
+            validation_context_sds_secret_config: sds(`file-root:${tls.caFile ?? "system"}`, "15s"),
+          },
+        },
+    ...(tls.sni === null ? {} : { sni: tls.sni }),
   });
 }
 

@@ -1,4 +1,7 @@
-/** Secret discovery for one Envoy: `default` (our chain and key) and `ROOTCA` (whom to trust), as pilot-agent names them. */
+/**
+ * Secret discovery for one Envoy: `default` (our chain and key), `ROOTCA` (whom to trust) and `file-root:PATH` (whom to
+ * trust outside of the mesh), as pilot-agent names them. Every other name is answered, too: see file-roots.ts.
+ */
 import { create } from "@bufbuild/protobuf";
 import { anyPack } from "@bufbuild/protobuf/wkt";
 import type { handleBidiStreamingCall, Server, ServerDuplexStream } from "@grpc/grpc-js";
@@ -15,27 +18,27 @@ import {
 } from "#xds/gen/envoy/service/discovery/v3/discovery_pb.js";
 import { SecretDiscoveryService } from "#xds/gen/envoy/service/secret/v3/sds_pb.js";
 import { toGrpc } from "#xds/grpc.ts";
+import { readFileRoot } from "./file-roots.ts";
 
 const SECRET_TYPE = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
 
-function secretNamed(name: string, from: WorkloadSecret): Secret | undefined {
+/** Undefined: it comes with the workload's certificate, which is not there yet. */
+function secretNamed(name: string, from: WorkloadSecret | undefined, log: Logger): Secret | undefined {
   const inline = (text: string) => ({
     specifier: { case: "inlineBytes" as const, value: new Uint8Array(Buffer.from(text)) },
   });
-  if (name === "default")
-    return create(SecretSchema, {
-      name,
-      type: {
-        case: "tlsCertificate",
-        value: { certificateChain: inline(from.chainPem), privateKey: inline(from.keyPem) },
-      },
-    });
-  if (name === "ROOTCA")
-    return create(SecretSchema, {
-      name,
-      type: { case: "validationContext", value: { trustedCa: inline(from.rootsPem) } },
-    });
-  return undefined;
+  const trusting = (pem: string): Secret =>
+    create(SecretSchema, { name, type: { case: "validationContext", value: { trustedCa: inline(pem) } } });
+  if (name !== "default" && name !== "ROOTCA") return trusting(readFileRoot(name, log));
+  if (from === undefined) return undefined;
+  if (name === "ROOTCA") return trusting(from.rootsPem);
+  return create(SecretSchema, {
+    name,
+    type: {
+      case: "tlsCertificate",
+      value: { certificateChain: inline(from.chainPem), privateKey: inline(from.keyPem) },
+    },
+  });
 }
 
 /** Before the first certificate nothing is answered: Envoy then refuses the listeners' TLS, it does not go without. */
@@ -46,16 +49,16 @@ export function addSdsService(server: Server, secrets: SecretManager, log: Logge
   const serve = <Q extends { errorDetail?: { message: string } }, A>(
     call: ServerDuplexStream<Q, A>,
     wantedBy: (request: Q) => boolean,
-    answer: (secret: WorkloadSecret) => A | undefined,
+    answer: (secret: WorkloadSecret | undefined) => A | undefined,
   ): void => {
-    const push = (secret: WorkloadSecret): void => {
+    const push = (secret: WorkloadSecret | undefined): void => {
       const message = answer(secret);
       if (message !== undefined) call.write(message);
     };
     const off = secrets.onChange(push);
     call.on("data", (request: Q) => {
       if (request.errorDetail) log.warn("Envoy refused a secret", { error: request.errorDetail.message });
-      if (wantedBy(request) && secrets.current) push(secrets.current);
+      if (wantedBy(request)) push(secrets.current);
     });
     call.on("end", () => call.end());
     call.on("error", () => off());
@@ -73,7 +76,7 @@ export function addSdsService(server: Server, secrets: SecretManager, log: Logge
         return request.responseNonce === "" || names.join() !== before; // else an ACK or NACK
       },
       (secret) => {
-        const found = names.map((name) => secretNamed(name, secret)).filter((s) => s !== undefined);
+        const found = names.map((name) => secretNamed(name, secret, log)).filter((s) => s !== undefined);
         if (found.length === 0) return undefined;
         return create(DiscoveryResponseSchema, {
           versionInfo: String(version),
@@ -97,8 +100,8 @@ export function addSdsService(server: Server, secrets: SecretManager, log: Logge
       },
       (secret) => {
         const wanted = [...names];
-        if (wanted.length === 0) return undefined;
-        const found = wanted.map((name) => secretNamed(name, secret)).filter((s) => s !== undefined);
+        const found = wanted.map((name) => secretNamed(name, secret, log)).filter((s) => s !== undefined);
+        if (found.length === 0) return undefined;
         return create(DeltaDiscoveryResponseSchema, {
           systemVersionInfo: String(version),
           nonce: `${version}`,
@@ -108,7 +111,6 @@ export function addSdsService(server: Server, secrets: SecretManager, log: Logge
             version: String(version),
             resource: anyPack(SecretSchema, s),
           })),
-          removedResources: wanted.filter((name) => !found.some((s) => s.name === name)),
         });
       },
     );

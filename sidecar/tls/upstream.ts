@@ -46,6 +46,30 @@ export function startTls(
     ...(options.alpnProtocols.length === 0 ? {} : { ALPNProtocols: [...options.alpnProtocols] }),
     rejectUnauthorized: false,
   });
+  return untilSecure(
+    secured,
+    to,
+    options.handshakeTimeoutMs,
+    () => {
+      const identity: Identity = secured.isSessionReused()
+        ? { error: "a resumed session proves no identity", reason: "resumed" }
+        : identify(peerChain(secured), secret.roots, options.identity);
+      return "error" in identity ? { reason: identity.reason, message: identity.error } : null;
+    },
+    onSecure,
+    onFailed,
+  );
+}
+
+/** Waits for the end of a handshake; `judge` says why the peer is not wanted all the same. Returns how to give it up. */
+export function untilSecure(
+  secured: TLSSocket,
+  to: ConnectTo,
+  timeoutMs: number,
+  judge: () => TlsFailure | null,
+  onSecure: (secured: TLSSocket) => void,
+  onFailed: (failure: TlsFailure) => void,
+): () => void {
   let settled = false;
   const giveUp = (): boolean => {
     if (settled) return false;
@@ -59,7 +83,7 @@ export function startTls(
   };
   const timer = setTimeout(
     () => fail("timeout", "no connection and complete handshake in time"),
-    timerMs(options.handshakeTimeoutMs),
+    timerMs(timeoutMs),
   );
   secured.on("error", (error) => fail("handshake", error.message));
   secured.on("close", () => fail("handshake", "the peer closed during the handshake"));
@@ -70,11 +94,9 @@ export function startTls(
   });
   secured.on("secureConnect", () => {
     if (settled) return;
-    const identity: Identity = secured.isSessionReused()
-      ? { error: "a resumed session proves no identity", reason: "resumed" }
-      : identify(peerChain(secured), secret.roots, options.identity);
-    if ("error" in identity) {
-      fail(identity.reason, identity.error);
+    const failure = judge();
+    if (failure !== null) {
+      fail(failure.reason, failure.message);
       return;
     }
     settled = true;

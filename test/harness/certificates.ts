@@ -15,7 +15,9 @@ export interface Shape {
   readonly keys: Keys;
   readonly signer: Keys;
   readonly isCa: boolean;
+  /** URI names. */
   readonly names?: readonly string[];
+  readonly dnsNames?: readonly string[];
   readonly pathLength?: number;
   readonly extensions?: readonly der.Node[];
 }
@@ -45,7 +47,7 @@ const named = (name: string | undefined): der.Node =>
 export function certificate(shape: Shape): Buffer {
   const kind = shape.signer.privateKey.asymmetricKeyType as "ec" | "rsa";
   const algorithm = der.sequence(der.oid(SHA256[kind]), ...(kind === "rsa" ? [NULL] : []));
-  const { pathLength, names } = shape;
+  const { pathLength, names = [], dnsNames = [] } = shape;
   serial++;
   const body = der.sequence(
     der.context(0, [der.integer(Buffer.from([2]))]),
@@ -74,13 +76,16 @@ export function certificate(shape: Shape): Buffer {
           true,
           shape.isCa ? der.bits(Buffer.from([6]), 1) : der.bits(Buffer.from([0x80]), 7),
         ),
-        ...(names === undefined
+        ...(names.length + dnsNames.length === 0
           ? []
           : [
               extension(
                 "2.5.29.17",
                 true,
-                der.sequence(...names.map((name) => der.context(6, Buffer.from(name)))),
+                der.sequence(
+                  ...names.map((name) => der.context(6, Buffer.from(name))),
+                  ...dnsNames.map((name) => der.context(2, Buffer.from(name))),
+                ),
               ),
             ]),
         ...(shape.extensions ?? []),

@@ -1,9 +1,14 @@
 /** Who may speak to whom, and what can be seen or said on the way: asked of both data planes by callers of every kind. */
+import { writeFileSync } from "node:fs";
 import { Agent } from "node:http";
-import { connect, createServer, type Socket } from "node:net";
+import { createServer as createHttpsServer } from "node:https";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { join } from "node:path";
-import { afterEach, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { toPem } from "#certs/x509/index.ts";
+import { ask as askFrom } from "#test/harness/ask.ts";
 import { type Call, call, type Reply } from "#test/harness/call.ts";
+import { certificate, ecKeys } from "#test/harness/certificates.ts";
 import { onEachDataPlane } from "#test/harness/each-data-plane.ts";
 import { asFiles, callByTls, certified, forged, type Identity, meshTls } from "#test/harness/identity.ts";
 import { run } from "#test/harness/mesh.ts";
@@ -100,6 +105,88 @@ onEachDataPlane(
       if (who === "nobody") return await talk(connect({ ...to, allowHalfOpen: true }));
       return await meshTls(to, visitor, ["istio"]).then(talk, () => "");
     }
+
+    describe("DestinationRule tls SIMPLE, to a server outside of the mesh", () => {
+      const root = ecKeys();
+      const keys = ecKeys();
+      const rootDer = certificate({ issuer: "out", subject: "out", keys: root, signer: root, isCa: true });
+      const leaf = certificate({
+        issuer: "out",
+        keys,
+        signer: root,
+        isCa: false,
+        dnsNames: ["legacy.example"],
+      });
+      const server = createHttpsServer(
+        {
+          key: keys.privateKey.export({ format: "pem", type: "pkcs8" }),
+          cert: toPem("CERTIFICATE", leaf),
+        },
+        (request, response) => response.end(`by TLS: ${request.headers.host}`),
+      );
+      beforeAll(async () => {
+        await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+      });
+      afterAll(() => void server.close());
+      const outside = async (tls: string): Promise<void> => {
+        const { port } = server.address() as AddressInfo;
+        const address = mode === "explicit" ? "127.0.0.1" : "10.244.255.254";
+        if (applied.length === 0) applied.push(["ServiceEntry", "legacy"], ["DestinationRule", "legacy"]);
+        await mesh().apply(`
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: { name: legacy }
+spec:
+  hosts: [legacy.example]
+  resolution: STATIC
+  ports: [{ number: 8088, name: http, protocol: HTTP }]
+  endpoints: [{ address: ${address}, ports: { http: ${port} } }]
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: { name: legacy }
+spec: { host: legacy.example, trafficPolicy: { tls: { mode: SIMPLE${tls} } } }
+`);
+      };
+      const run = (command: readonly string[]) => mesh().exec(mesh().pod("client").name, command);
+      const answer = () => askFrom(run, "http://legacy.example:8088/");
+      const caFile = (name: string): string => {
+        const path = join(mesh().stateDir, name);
+        writeFileSync(path, toPem("CERTIFICATE", rootDer));
+        return path;
+      };
+
+      test("a CA file is trusted, the name is checked", async () => {
+        await outside(`, caCertificates: ${caFile("outside-ca.pem")}`);
+        await expect
+          .poll(answer, SOON)
+          .toMatchObject({ status: 200, body: expect.stringContaining("by TLS: legacy.example") });
+        await outside(`, caCertificates: ${caFile("outside-ca.pem")}, subjectAltNames: [other.example]`);
+        await expect.poll(answer, SOON).toMatchObject({ status: 503 });
+      });
+
+      test("without a file the system's roots are, which do not know it; unless nothing is to be checked", async () => {
+        await outside("");
+        await expect.poll(answer, SOON).toMatchObject({ status: 503 });
+        await outside(", insecureSkipVerify: true");
+        await expect.poll(answer, SOON).toMatchObject({ status: 200 });
+      });
+
+      test("a CA file that is not there trusts nobody, and holds up no other change", async () => {
+        await outside(", caCertificates: /nowhere/ca.pem");
+        await expect.poll(answer, SOON).toMatchObject({ status: 503 });
+        applied.push(["VirtualService", "later"]);
+        await mesh().apply(`
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: later }
+spec: { hosts: [echo], http: [{ directResponse: { status: 418 } }] }
+`);
+        await expect.poll(() => status("client"), SOON).toBe(418);
+        await policy("AuthorizationPolicy", " { action: DENY, rules: [{}] }");
+        await expect.poll(() => status("visitor"), SOON).toBe(403);
+      });
+    });
 
     describe("PeerAuthentication", () => {
       test("none is PERMISSIVE: mTLS has an identity, plaintext has none", async () => {

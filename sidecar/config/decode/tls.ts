@@ -1,13 +1,16 @@
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import { anyUnpack } from "@bufbuild/protobuf/wkt";
 import type { TransportSocket } from "#xds/gen/envoy/config/core/v3/base_pb.js";
-import { TlsParameters_TlsProtocol } from "#xds/gen/envoy/extensions/transport_sockets/tls/v3/common_pb.js";
+import {
+  type CertificateValidationContext,
+  TlsParameters_TlsProtocol,
+} from "#xds/gen/envoy/extensions/transport_sockets/tls/v3/common_pb.js";
 import {
   type CommonTlsContext,
   DownstreamTlsContextSchema,
   UpstreamTlsContextSchema,
 } from "#xds/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.js";
-import type { DownstreamTls, UpstreamTls, Validation } from "../../snapshot.ts";
+import type { DownstreamTls, Roots, UpstreamTls, Validation } from "../../snapshot.ts";
 import type { Problems } from "./problems.ts";
 import { decodeString } from "./string.ts";
 
@@ -31,7 +34,16 @@ export function decodeUpstreamTls(
 ): UpstreamTls | null {
   const wire = unpackSocket(socket, UpstreamTlsContextSchema, problems);
   if (wire === null) return null;
-  return { ...decodeCommon(wire.commonTlsContext, problems.at("common_tls_context")), sni: wire.sni };
+  const common = decodeCommon(wire.commonTlsContext, problems.at("common_tls_context"));
+  // Without a certificate of our own and without anything to check it is not the mesh's TLS.
+  const unchecked =
+    wire.commonTlsContext?.validationContextType.case === undefined && common.certificateSecrets.length === 0;
+  const { validation } = common;
+  return {
+    ...common,
+    validation: unchecked ? { ...validation, roots: { kind: "any" } } : validation,
+    sni: wire.sni,
+  };
 }
 
 /** null = plain bytes, or an error was told. */
@@ -80,11 +92,33 @@ function decodeValidation(wire: CommonTlsContext | undefined, problems: Problems
         : undefined;
   if ((context?.verifyCertificateHash.length ?? 0) + (context?.verifyCertificateSpki.length ?? 0) > 0)
     problems.error("verify_certificate_hash and verify_certificate_spki are not supported");
-  if (context?.trustedCa !== undefined || context?.systemRootCerts !== undefined)
-    problems.warn("other roots than the mesh's are ignored: a peer without an SVID of the mesh is refused");
+  const secret =
+    type?.case === "combinedValidationContext"
+      ? type.value.validationContextSdsSecretConfig?.name
+      : type?.case === "validationContextSdsSecretConfig"
+        ? type.value.name
+        : undefined;
   const typed = context?.matchTypedSubjectAltNames.map((m) => m.matcher) ?? [];
   const names = [...(context?.matchSubjectAltNames ?? []), ...typed];
   return {
+    roots: decodeRoots(secret, context, problems),
     subjectAltNames: names.map((n, i) => decodeString(n, problems.at("match_subject_alt_names").at(i))),
   };
+}
+
+const FILE_ROOT = "file-root:";
+
+/** Secrets of pilot-agent: `file-root:PATH`, `file-root:system`; any other name is the mesh's. */
+function decodeRoots(
+  secret: string | undefined,
+  context: CertificateValidationContext | undefined,
+  problems: Problems,
+): Roots {
+  if (secret === `${FILE_ROOT}system` || context?.systemRootCerts !== undefined) return { kind: "system" };
+  if (secret?.startsWith(FILE_ROOT)) return { kind: "file", path: secret.slice(FILE_ROOT.length) };
+  const given = context?.trustedCa?.specifier;
+  if (given?.case === "filename") return { kind: "file", path: given.value };
+  if (given !== undefined)
+    problems.warn("other roots than the mesh's are ignored: a peer without an SVID of the mesh is refused");
+  return { kind: "mesh" };
 }

@@ -74,7 +74,11 @@ function podObject(
     metadata: {
       name,
       namespace: template.namespace,
-      labels: { ...template.labels, ...(template.inject ? { "security.istio.io/tlsMode": "istio" } : {}) },
+      // As Istio's templates: a gateway's listeners are what its Gateway says, plaintext as a rule.
+      labels: {
+        ...template.labels,
+        ...(template.inject && !template.gateway ? { "security.istio.io/tlsMode": "istio" } : {}),
+      },
       annotations: {
         ...template.annotations,
         "weft.dev/mode": mode,

@@ -335,7 +335,9 @@ export class Mesh {
         const { proxies } = await this.status().catch(() => ({ proxies: [] }));
         const pods = this.#platform().filter(
           ({ metadata, status }) =>
-            metadata.labels?.["security.istio.io/tlsMode"] === "istio" && status.podIP !== undefined,
+            status.podIP !== undefined &&
+            (metadata.labels?.["security.istio.io/tlsMode"] === "istio" ||
+              metadata.annotations?.["inject.istio.io/templates"] === "gateway"),
         );
         return (
           proxies.length >= pods.length && // one that has just begun has not heard of all

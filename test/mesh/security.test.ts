@@ -106,6 +106,19 @@ onEachDataPlane(
       return await meshTls(to, visitor, ["istio"]).then(talk, () => "");
     }
 
+    test("a gateway is called from inside of the mesh, by the name of its Service", async () => {
+      applied.push(["VirtualService", "inside"]);
+      await mesh().apply(`
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: inside }
+spec: { hosts: ["*"], gateways: [door], http: [{ route: [{ destination: { host: echo, port: { number: 8080 } } }] }] }
+`);
+      const run = (command: readonly string[]) => mesh().exec(mesh().pod("client").name, command);
+      const url = `http://istio-ingressgateway:${new URL(mesh().gateway).port}/`;
+      await expect.poll(async () => (await askFrom(run, url)).status, SOON).toBe(200);
+    });
+
     describe("DestinationRule tls SIMPLE, to a server outside of the mesh", () => {
       const root = ecKeys();
       const keys = ecKeys();

@@ -9,7 +9,7 @@ import { extension, type Json } from "./resource.ts";
  * The local SDS server; Weft's sidecar answers these names in process. `firstWithin`: how long a cluster or listener
  * waits for the first answer before it does without; the workload's own certificate is waited for as long as it takes.
  */
-export function sds(name: string, firstWithin = "0s"): Json {
+function sds(name: string, firstWithin = "0s"): Json {
   return {
     name,
     sds_config: {

@@ -27,7 +27,7 @@ import {
 } from "./platform-state.ts";
 import { Pod } from "./pod.ts";
 import { podMeter } from "./pod-meter.ts";
-import { type OwnedPod, Pods, type PodWish } from "./pods.ts";
+import { isOver, type OwnedPod, Pods, type PodWish } from "./pods.ts";
 import { ReconcileLoop } from "./reconcile-loop.ts";
 import { saveSupervisor, sweep, takeOver } from "./supervisor.ts";
 import { Tokens } from "./tokens.ts";
@@ -360,7 +360,10 @@ export class Platform {
       ...this.#workloads
         .status()
         .filter((w) => !w.ready && !told.has(`${w.kind}/${w.namespace}/${w.name}`))
-        .map((w) => `${w.kind} ${w.namespace}/${w.name}: ${w.readyPods} of ${w.desired} pods are ready`),
+        .map((w) => {
+          const why = w.trouble === "" ? `${w.readyPods} of ${w.desired} pods are ready` : w.trouble;
+          return `${w.kind} ${w.namespace}/${w.name}: ${why}`;
+        }),
     ];
   }
 
@@ -435,11 +438,6 @@ export class Platform {
     this.#addresses.close();
     rmSync(join(this.#options.stateDir, "supervisor.json"), { force: true });
   }
-}
-
-/** Ended by itself: it has no address any more. */
-function isOver({ phase }: Pod): boolean {
-  return phase === "Succeeded" || phase === "Failed";
 }
 
 function podStatus({ pod, template, revision, created }: OwnedPod): PodStatus {

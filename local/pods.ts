@@ -38,6 +38,8 @@ interface Entry extends OwnedPod {
   removed: Promise<void> | undefined;
   /** It has ended by itself and given back its network and address. */
   retired: boolean;
+  /** It is to be replaced. */
+  givenUp: boolean;
 }
 
 export interface PodsOptions {
@@ -52,7 +54,7 @@ export interface PodsOptions {
 }
 
 /** A pod that cannot even be started (no network, disk full) is made anew, less and less often. */
-const START_RETRY_MS = { base: 1_000, max: 60_000 };
+const RETRY_MS = { base: 1_000, max: 60_000 };
 
 /** All pods of the mesh, whoever owns them: names, addresses, their start and end. */
 export class Pods {
@@ -60,7 +62,7 @@ export class Pods {
   #entries: Entry[] = [];
   /** Names that only their owner may give: of StatefulSets and bare pods. */
   #reserved: ReadonlySet<string> = new Set();
-  readonly #startRetries = new Map<OwnerKey, Backoff>();
+  readonly #retries = new Map<OwnerKey, Backoff>();
   #stopping = false;
   #serial = 0;
 
@@ -106,13 +108,11 @@ export class Pods {
       readySince: undefined,
       removed: undefined,
       retired: false,
+      givenUp: false,
     };
     this.#entries.push(entry);
     this.#options.changed();
-    entry.pod.start().then(
-      () => this.#startRetries.delete(entry.owner),
-      (error: unknown) => this.#failedToStart(entry, error),
-    );
+    entry.pod.start().catch((error: unknown) => this.#failedToStart(entry, error));
     return entry;
   }
 
@@ -124,11 +124,18 @@ export class Pods {
 
   #failedToStart(entry: Entry, error: unknown): void {
     if (entry.pod.stopping || this.#stopping) return;
-    const retries =
-      this.#startRetries.get(entry.owner) ?? new Backoff(START_RETRY_MS.base, START_RETRY_MS.max, () => 1);
-    this.#startRetries.set(entry.owner, retries);
     this.#options.log.error("a pod could not be started; tried again", { pod: entry.name, error });
-    this.#options.clock.after(retries.next(), () => void this.remove(entry));
+    this.replaceLater(entry);
+  }
+
+  /** Takes away a pod that is of no use any more; its controller makes another, less and less often until one is ready. */
+  replaceLater(pod: OwnedPod): void {
+    const entry = this.#entries.find((e) => e === pod);
+    if (entry === undefined || entry.givenUp) return;
+    entry.givenUp = true;
+    const waits = this.#retries.get(entry.owner) ?? new Backoff(RETRY_MS.base, RETRY_MS.max, () => 1);
+    this.#retries.set(entry.owner, waits);
+    this.#options.clock.after(waits.next(), () => void this.remove(entry, true));
   }
 
   /** Lets it end; resolves when nothing of it is left. With `keepAddress` the next pod of its name gets its address. */
@@ -169,7 +176,10 @@ export class Pods {
     const now = this.#options.clock.monotonic();
     for (const entry of this.#entries) {
       if (!entry.pod.ready) entry.readySince = undefined;
-      else entry.readySince ??= now;
+      else {
+        entry.readySince ??= now;
+        this.#retries.delete(entry.owner);
+      }
       if (hasEnded(entry) && entry.removed === undefined) void this.#leave(entry, false);
     }
   }
@@ -182,7 +192,11 @@ export class Pods {
 }
 
 /** By itself, with everything that it started. */
-function hasEnded({ pod }: OwnedPod): boolean {
-  const { phase } = pod;
-  return (phase === "Succeeded" || phase === "Failed") && pod.processes.every((p) => p.pid === undefined);
+function hasEnded(owned: OwnedPod): boolean {
+  return isOver(owned.pod) && owned.pod.processes.every((p) => p.pid === undefined);
+}
+
+/** Ended by itself: it has no address any more. */
+export function isOver({ phase }: Pick<Pod, "phase">): boolean {
+  return phase === "Succeeded" || phase === "Failed";
 }

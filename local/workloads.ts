@@ -1,6 +1,6 @@
 import type { WorkloadStatus } from "./contract.ts";
 import type { WorkloadRef } from "./control-socket.ts";
-import type { AutoscalerContext } from "./controllers/autoscaler.ts";
+import { Autoscaler, type AutoscalerContext } from "./controllers/autoscaler.ts";
 import {
   type Controller,
   type ControllerContext,
@@ -27,8 +27,12 @@ export class Workloads {
   constructor(context: ControllerContext & Pick<AutoscalerContext, "meter" | "periodMs">) {
     this.#context = {
       ...context,
-      target: (key) => {
+      target: (key, asker) => {
         const found = this.#controllers.get(key);
+        const first = [...this.#controllers.values()].find(
+          (c) => c instanceof Autoscaler && c.targetKey === key,
+        );
+        if (first !== undefined && first.key !== asker) return first.key;
         return isScalable(found) ? found : undefined;
       },
     };
@@ -92,7 +96,10 @@ export class Workloads {
   }
 
   status(): WorkloadStatus[] {
-    return this.#all().map((c) => c.status());
+    return this.#all().map((c) => {
+      const status = c.status();
+      return { ...status, trouble: status.trouble || (this.#troubles.get(c.key) ?? "") };
+    });
   }
 
   /** Throws OperationError 404. */

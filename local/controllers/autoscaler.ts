@@ -23,8 +23,8 @@ export interface Meter {
 
 export interface AutoscalerContext extends ControllerContext {
   readonly meter: Meter;
-  /** Undefined: there is no such workload. */
-  readonly target: (key: OwnerKey) => ScaleTarget | undefined;
+  /** Undefined: there is no such workload; a key: of the autoscaler that has it already. */
+  readonly target: (key: OwnerKey, asker: OwnerKey) => ScaleTarget | OwnerKey | undefined;
   /** Ms between two measurements; Kubernetes' 15 s are long on a laptop. */
   readonly periodMs: number;
 }
@@ -86,11 +86,16 @@ export class Autoscaler implements Controller {
 
   async reconcile(): Promise<void> {
     const { clock, target, periodMs, wakeAfter } = this.#context;
-    const found = target(this.targetKey);
+    const answer = target(this.targetKey, this.key);
+    const found = typeof answer === "string" ? undefined : answer;
     if (this.#scaled !== undefined && this.#scaled !== found) this.#scaled.autoscale(undefined);
     this.#scaled = found;
     if (found === undefined) {
-      this.#conditions.set("AbleToScale", "False", "FailedGetScale", `there is no ${this.targetKey}`);
+      const why =
+        answer === undefined
+          ? `there is no ${this.targetKey}`
+          : `${this.targetKey} is scaled by ${String(answer)}`;
+      this.#conditions.set("AbleToScale", "False", "FailedGetScale", why);
       return;
     }
     const { minReplicas, maxReplicas } = this.#spec;

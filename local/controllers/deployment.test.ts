@@ -214,6 +214,42 @@ test("a deleted pod comes back; a bare Pod keeps its name when it is replaced", 
   expect(solo()).not.toEqual(before);
 });
 
+test("a bare Pod may end, and the mesh is ready all the same; a failed one is told", async () => {
+  const bare = (name: string, script: string): PlatformObject => {
+    const { spec } = manifest(local.dir, { name, container: { command: ["sh", "-c", script] } });
+    const { template } = spec as { template: { metadata: object; spec: object } };
+    return {
+      apiVersion: "v1",
+      kind: "Pod",
+      metadata: { name },
+      spec: { ...template.spec, restartPolicy: "Never" },
+      source: { file: join(local.dir, "bare.yaml"), line: 1 },
+    };
+  };
+  await local.start([bare("good", "exit 0"), bare("bad", "exit 4")]);
+  await local.platform.whenReady();
+  await expect.poll(() => local.workload("good", "Pod").ready, soon).toBe(true);
+  expect(local.workload("good", "Pod").trouble).toBe("");
+  await expect
+    .poll(() => local.workload("bad", "Pod").trouble, soon)
+    .toMatch(/^pod\/bad failed: main: ended: exit code 4/);
+});
+
+test("two autoscalers of one workload: the first has it, the other says so", async () => {
+  const scaler = (name: string): PlatformObject => ({
+    apiVersion: "autoscaling/v2",
+    kind: "HorizontalPodAutoscaler",
+    metadata: { name },
+    spec: { scaleTargetRef: { kind: "Deployment", name: "web" }, minReplicas: 2, maxReplicas: 3 },
+    source: { file: join(local.dir, "hpa.yaml"), line: 1 },
+  });
+  await local.start([web("1"), scaler("one"), scaler("two")]);
+  await expect.poll(() => local.pods("web").length, soon).toBe(2);
+  expect(local.workload("two", "HorizontalPodAutoscaler").trouble).toBe(
+    "HorizontalPodAutoscaler two does not scale: Deployment/default/web is scaled by HorizontalPodAutoscaler/default/one",
+  );
+});
+
 test("all errors of all manifests are told at once, with file and line, and nothing changes", async () => {
   await local.start([web("1")]);
   const bad = [

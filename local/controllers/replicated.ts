@@ -1,6 +1,6 @@
 import type { Condition, Done, UndoRequest, WorkloadKind, WorkloadStatus } from "../contract.ts";
 import type { PlatformObject } from "../object.ts";
-import type { OwnedPod, OwnerKey } from "../pods.ts";
+import { isOver, type OwnedPod, type OwnerKey } from "../pods.ts";
 import {
   Conditions,
   type Controller,
@@ -91,6 +91,9 @@ export class Replicated implements Controller, Scalable {
 
   async reconcile(): Promise<void> {
     this.#revisions.follow(this.#object, this.#spec);
+    // A bare Pod may end; others are to run.
+    if (this.#object.kind !== "Pod")
+      for (const pod of this.#live()) if (isOver(pod.pod)) this.#context.pods.replaceLater(pod);
     const target = this.#target();
     if (target !== undefined) {
       if (!this.#paused) {
@@ -264,7 +267,10 @@ export class Replicated implements Controller, Scalable {
       namespace,
       name: metadata.name,
       ...(source === undefined ? {} : { source }),
-      ready: this.#paused || (this.#spec.strategy.type === "OnDelete" ? ready : updatedReady) >= replicas,
+      ready:
+        this.#paused ||
+        this.#ended() !== undefined ||
+        (this.#spec.strategy.type === "OnDelete" ? ready : updatedReady) >= replicas,
       desired: replicas,
       current,
       updated,
@@ -282,7 +288,14 @@ export class Replicated implements Controller, Scalable {
     };
   }
 
+  /** A bare Pod that has ended by itself, and is to run no more. */
+  #ended(): OwnedPod | undefined {
+    return this.#object.kind === "Pod" ? this.#live().find((p) => isOver(p.pod)) : undefined;
+  }
+
   #trouble(): string {
+    const ended = this.#ended();
+    if (ended?.pod.phase === "Failed") return `${spoken(this.#object)} failed: ${ended.pod.message}`;
     const progressing = this.#conditions.get("Progressing");
     if (progressing?.reason !== "ProgressDeadlineExceeded") return "";
     return `${spoken(this.#object)} exceeded its progress deadline: ${progressing.message}`;

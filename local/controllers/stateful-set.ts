@@ -1,7 +1,7 @@
 import type { Done, WorkloadStatus } from "../contract.ts";
 import { Fields } from "../fields.ts";
 import { list, type PlatformObject, record } from "../object.ts";
-import type { OwnedPod, OwnerKey } from "../pods.ts";
+import { isOver, type OwnedPod, type OwnerKey } from "../pods.ts";
 import { type Controller, type ControllerContext, type ControllerOperations, keyOf } from "./controller.ts";
 import { Revisions, type Template } from "./revisions.ts";
 import { type IntOrPercent, percentOf } from "./rolling.ts";
@@ -108,6 +108,8 @@ export class StatefulSet implements Controller, Scalable {
   async reconcile(): Promise<void> {
     const { clock, wakeAfter } = this.#context;
     this.#revisions.follow(this.#object, this.#spec);
+    for (const pod of this.#context.pods.of(this.key))
+      if (isOver(pod.pod)) this.#context.pods.replaceLater(pod);
     const wanted = this.#revisions.wanted(this.#object);
     this.#revisions.record(this.#object, wanted, clock.now(), this.#spec.revisionHistoryLimit);
     if (await this.#fill(wanted)) this.#replace(wanted);

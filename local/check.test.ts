@@ -142,6 +142,28 @@ test("what is there, is optional, or comes with a volume, is not told", () => {
   ).toEqual([]);
 });
 
+test("what a controller would refuse is told at its field, of kinds without pods, too", () => {
+  const template = { spec: { containers: [{ name: "c", command: ["x"] }] } };
+  const of = (kind: string, spec: object): PlatformObject => ({ ...pod({}), kind, spec });
+  const metric = { type: "Pods", pods: { metric: { name: "depth" }, target: { type: "Value", value: "1" } } };
+  const issues = checkObjects([
+    of("Deployment", { template, minReadySeconds: 9, progressDeadlineSeconds: 9 }),
+    of("Job", { template, completionMode: "Indexed", parallelism: 2 }),
+    of("CronJob", { schedule: "* * *", jobTemplate: { spec: { template } } }),
+    of("CronJob", { schedule: "@hourly", jobTemplate: { spec: { template, maxFailedIndexes: 1 } } }),
+    of("HorizontalPodAutoscaler", { scaleTargetRef: { name: "p" }, maxReplicas: 2, metrics: [metric] }),
+  ]);
+  expect(
+    issues.map(({ object, path, line, message }) => `${object} ${path} ${line} ${message.slice(0, 24)}`),
+  ).toEqual([
+    "Deployment default/p spec.progressDeadlineSeconds 9 9 must be greater than m",
+    "Job default/p spec.completions 9 is missing: completionMo",
+    'CronJob default/p spec.schedule 9 "* * *" is no cron schedu',
+    "CronJob default/p spec.jobTemplate.spec.maxFailedIndexes 11 1 is for completionMode ",
+    'HorizontalPodAutoscaler default/p spec.metrics[0].pods.metric.name 13 "depth" is not measured ',
+  ]);
+});
+
 test("all pods of all kinds are looked at, at once, each issue at its own line", () => {
   const template = { spec: { containers: [{ name: "c", image: "i" }] } };
   const of = (kind: string, spec: object): PlatformObject => ({ ...pod({}), kind, spec });

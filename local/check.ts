@@ -5,10 +5,11 @@
 import { statSync } from "node:fs";
 import { dirname, isAbsolute, resolve } from "node:path";
 import { noCommand, readDownward } from "./container-spec.ts";
+import { FieldError } from "./fields.ts";
 import { type Json, list, PlatformError, type PlatformObject, record, strings } from "./object.ts";
-import { readTemplate } from "./spec.ts";
 import { isBelow } from "./volumes/below.ts";
 import { dataOf } from "./volumes/data.ts";
+import { WORKLOAD_KINDS } from "./workload-kinds.ts";
 
 export type FieldPath = readonly (string | number)[];
 
@@ -50,8 +51,9 @@ export function checkObjects(
 ): PlatformIssue[] {
   const issues: PlatformIssue[] = [];
   for (const object of objects) {
+    const kind = WORKLOAD_KINDS[object.kind];
+    if (kind === undefined) continue;
     const base = TEMPLATE[object.kind];
-    if (base === undefined) continue;
     const say: Say = (level, code, path, message) =>
       issues.push({
         level,
@@ -63,18 +65,22 @@ export function checkObjects(
         path: showPath(path),
       });
     const before = issues.length;
-    checkTemplate(new Template(object, base, objects, options, say));
+    if (base !== undefined) checkTemplate(new Template(object, base, objects, options, say));
     if (issues.slice(before).some(({ level }) => level === "error")) continue;
     try {
-      const template = record(at(object, base));
-      readTemplate(object, record(template["metadata"]), record(template["spec"]));
+      kind.check(object);
     } catch (error) {
       if (!(error instanceof PlatformError)) throw error;
-      const [, message = error.message] = /^\S+:\d+: \S+ \S+: (.*)$/s.exec(error.message) ?? [];
-      say("error", "invalid-value", base, message);
+      if (error instanceof FieldError) say("error", "invalid-value", error.path, error.reason);
+      else say("error", "invalid-value", base ?? [], withoutPlace(error.message));
     }
   }
   return issues;
+}
+
+/** What `place` put before it is said otherwise here. */
+function withoutPlace(message: string): string {
+  return /^\S+:\d+: \S+ \S+: (.*)$/s.exec(message)?.[1] ?? message;
 }
 
 function showPath(path: FieldPath): string {

@@ -1,5 +1,19 @@
 import { type Json, PlatformError, type PlatformObject, place, record } from "./object.ts";
 
+/** An error at one field: whoever knows the lines of the file can say the field's own. */
+export class FieldError extends PlatformError {
+  /** ["spec", "metrics", 0, "type"] */
+  readonly path: readonly (string | number)[];
+  /** Without place and path. */
+  readonly reason: string;
+
+  constructor(object: PlatformObject, path: string, reason: string) {
+    super(`${place(object)}: ${path}: ${reason}`);
+    this.path = (path.match(/[^.[\]]+/g) ?? []).map((part) => (/^\d+$/.test(part) ? Number(part) : part));
+    this.reason = reason;
+  }
+}
+
 /** Reads fields of one object; what is wrong is a PlatformError that names file, line and path. */
 export class Fields {
   readonly #object: PlatformObject;
@@ -18,9 +32,10 @@ export class Fields {
   has(name: string): boolean {
     return this.json[name] !== undefined && this.json[name] !== null;
   }
-  wrong(name: string, why: string): PlatformError {
-    const value = JSON.stringify(this.json[name]);
-    return new PlatformError(`${place(this.#object)}: ${this.#path}.${name}: ${value} ${why}`);
+  wrong(name: string, why: string): FieldError {
+    const value = this.json[name];
+    const said = value === undefined ? why : `${JSON.stringify(value)} ${why}`;
+    return new FieldError(this.#object, `${this.#path}.${name}`, said);
   }
 
   whole<F extends number | undefined>(name: string, fallback: F, least = 0): number | F {

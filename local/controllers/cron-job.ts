@@ -36,7 +36,7 @@ function cronJobSpec(object: PlatformObject): CronJobSpec {
 export function checkCronJob(object: PlatformObject): void {
   cronJobSpec(object);
   const job = jobObject(object, object.metadata.name);
-  jobSpec(job);
+  jobSpec(object, new Fields(object, "spec.jobTemplate.spec", job.spec));
   templateOf(job);
 }
 

@@ -15,9 +15,8 @@ export interface JobSpec {
   readonly suspend: boolean;
 }
 
-/** Defaults as Kubernetes'. Throws PlatformError. */
-export function jobSpec(object: PlatformObject): JobSpec {
-  const spec = new Fields(object);
+/** Defaults as Kubernetes'; `spec` is elsewhere in a CronJob. Throws PlatformError. */
+export function jobSpec(object: PlatformObject, spec = new Fields(object)): JobSpec {
   const indexed = spec.oneOf("completionMode", ["NonIndexed", "Indexed"], "NonIndexed") === "Indexed";
   const completions = spec.whole("completions", spec.has("parallelism") ? undefined : 1);
   if (indexed && completions === undefined)

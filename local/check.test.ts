@@ -158,7 +158,7 @@ test("what a controller would refuse is told at its field, of kinds without pods
   ).toEqual([
     "Deployment default/p spec.progressDeadlineSeconds 9 9 must be greater than m",
     "Job default/p spec.completions 9 is missing: completionMo",
-    'CronJob default/p spec.schedule 9 "* * *" is no cron schedu',
+    'CronJob default/p spec.schedule 9 "* * *" is no cron sched',
     "CronJob default/p spec.jobTemplate.spec.maxFailedIndexes 11 1 is for completionMode ",
     'HorizontalPodAutoscaler default/p spec.metrics[0].pods.metric.name 13 "depth" is not measured ',
   ]);

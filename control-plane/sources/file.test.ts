@@ -252,15 +252,17 @@ test("a slow writer is waited for as long as it has the file open", () => {
   put("deny.yaml", DENY);
   start();
   const fd = openSync(at("deny.yaml"), "w");
-  const changed = DENY.replace("DENY", "ALLOW");
+  const changed = `${account("first")}---\n${DENY.replace("DENY", "ALLOW")}---\n${account("last")}`;
   for (let from = 0; from < changed.length; from += 40) {
     writeSync(fd, changed.slice(from, from + 40));
     wait(3000);
+    expect(names()).toEqual(["deny"]);
     expect(rules()).toBe(ALL);
   }
   closeSync(fd);
-  wait(100);
-  expect(source!.objects()[0]?.spec).toMatchObject({ action: "ALLOW" });
+  wait(200);
+  expect(names()).toEqual(["first", "deny", "last"]);
+  expect(source!.objects()[1]?.spec).toMatchObject({ action: "ALLOW" });
 });
 
 test("what is changed in place takes effect at once, though the text becomes shorter", () => {

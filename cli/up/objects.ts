@@ -31,9 +31,8 @@ export function watchObjects(
   for (const path of paths)
     if (yamlFiles(path, cwd).length === 0) throw new UserError(`${path}: no YAML or JSON file in it`);
   const applied = appliedDir(stateDir);
-  const source = watchFiles([...paths.map((path) => resolve(cwd, path)), applied], changed, {
-    renamed: applied,
-  });
+  const named = paths.map((path) => resolve(cwd, path));
+  const source = watchFiles([...named, applied], changed, { renamed: applied, named });
   const standing = () => overlay(source.objects(), null);
   const issues = () => [...source.issues(), ...together(standing())];
   const objects: PlatformObjects = {

@@ -99,6 +99,8 @@ class Files {
   #seen: Seen = { files: [], folders: new Map(), unknown: [], issues: [] };
   /** When anything in the folders last differed, monotonic ms. */
   #changedAt: number;
+  /** Named paths that are not there; those that never were since for ever. */
+  readonly #missingSince = new Map<string, number>();
   #told = "";
   #first = true;
   #wasEmpty = false;
@@ -166,11 +168,12 @@ class Files {
     if (quiet && this.#standing.release(now, empty)) different = true;
     if (different) this.#keep();
     this.#first = false;
-    const told = JSON.stringify(
+    const told = JSON.stringify([
+      (this.#options.named ?? []).flatMap((path) => this.#missing(path)),
       this.#awaited()
         .filter(({ forMs }) => forMs >= TOLD_AFTER_MS)
         .map(({ object, why }) => [object.source, why]),
-    );
+    ]);
     if (told !== this.#told) different = true;
     this.#told = told;
     return different;
@@ -183,6 +186,9 @@ class Files {
     const issues: Issue[] = [];
     for (const path of this.#paths) {
       const stat = statOf(path);
+      if (stat !== null) this.#missingSince.delete(path);
+      else if (!this.#missingSince.has(path))
+        this.#missingSince.set(path, this.#first ? -Infinity : this.#clock.monotonic());
       if (stat === null) {
         // A file that is gone in a folder that is there is gone; of a folder that is gone nothing is known.
         const folder = dirname(path);
@@ -341,7 +347,8 @@ class Files {
   }
 
   #missing(path: string): Issue[] {
-    if (statOf(path) !== null) return [];
+    const since = this.#missingSince.get(path);
+    if (since === undefined || this.#clock.monotonic() - since < TOLD_AFTER_MS) return [];
     const stands = [...this.#standing.files()].some((file) => file.startsWith(path + sep));
     return [
       problem(

@@ -351,7 +351,7 @@ export class Platform {
 
   /** One line for each pod that is not ready, and for each workload that is not although its pods are. */
   #late(): string[] {
-    const pods = this.#pods.pods.filter((p) => !p.ready && !isOver(p));
+    const pods = this.#pods.pods.filter((p) => !p.ready && p.phase !== "Succeeded");
     const told = new Set(pods.map(({ template: t }) => `${t.ownerKind}/${t.namespace}/${t.workload}`));
     return [
       ...pods.map(

@@ -43,7 +43,6 @@ export const status: Command = {
     const issues = issuesOfListed(objects, stateDir);
     const say = (level: string): string[] => issues.filter((i) => i.level === level).map(sayIssue);
     const errors = [...world.errors, ...say("error")];
-    const warnings = [...world.warnings, ...say("warning")];
     const { awaited } = world;
     const pods = platformPods(stateDir);
     const proxies = answer.proxies.toSorted((a, b) => podOf(a).localeCompare(podOf(b)));
@@ -52,8 +51,9 @@ export const status: Command = {
       pod: pods.find((p) => nameOf(p) === podOf(proxy)),
     }));
     const absent = pods.filter((p) => !proxies.some((proxy) => podOf(proxy) === nameOf(p)));
-    const workloads = await workloadTroubles(stateDir);
-    const troubles = [...proxies.flatMap(troublesOf), ...workloads];
+    const { workloads, ...of } = await platformTroubles(stateDir);
+    const warnings = [...world.warnings, ...say("warning"), ...of.notes];
+    const troubles = [...proxies.flatMap(troublesOf), ...workloads, ...of.pods];
     out.document({ ...answer, pods, errors, warnings, awaited }, () => {
       const lines = [
         ["PROXY", "READY", "CONNECTED", "RESTARTS", ...COLUMNS.map(([head]) => head)],
@@ -85,11 +85,19 @@ export const status: Command = {
   },
 };
 
-/** What the platform says of workloads that need somebody to look; nothing where another process runs the pods. */
-async function workloadTroubles(stateDir: string): Promise<string[]> {
-  if (!existsSync(join(stateDir, "platform.sock"))) return [];
-  const { workloads } = await platformStatus(stateDir);
-  return workloads.map(({ trouble }) => trouble).filter((trouble) => trouble !== "");
+/** What the platform says of pods and workloads that need somebody to look; nothing where another process runs the pods. */
+async function platformTroubles(
+  stateDir: string,
+): Promise<{ workloads: string[]; pods: string[]; notes: string[] }> {
+  if (!existsSync(join(stateDir, "platform.sock"))) return { workloads: [], pods: [], notes: [] };
+  const { workloads, pods } = await platformStatus(stateDir);
+  return {
+    workloads: workloads.map(({ trouble }) => trouble).filter((trouble) => trouble !== ""),
+    pods: pods
+      .filter(({ ready, phase }) => !ready && phase !== "Succeeded")
+      .map((pod) => `${nameOf(pod)}: ${pod.message}`),
+    notes: pods.flatMap((pod) => pod.notes.map((note) => `${nameOf(pod)}: ${note}`)),
+  };
 }
 
 function find(types: Proxy["types"], suffix: string): TypeStatus | undefined {

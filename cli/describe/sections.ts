@@ -51,6 +51,8 @@ function state({ pod, workload: w }: Listed, now: number): [string, string][] {
         "Status",
         `${pod.reason}, ${pod.ready ? "ready" : "not ready"}, for ${age(pod.started, now) || "some time"}`,
       ],
+      ...(pod.message === "" ? [] : [["Because", pod.message] as [string, string]]),
+      ...pod.notes.map((note) => ["Note", note] as [string, string]),
       ["Address", pod.podIp],
     ];
   if (w === null) return [];

@@ -21,8 +21,9 @@ export function hostsFile(pod: PodFacts, names: Names): string {
   const lines = [
     "127.0.0.1 localhost",
     "::1 localhost ip6-localhost ip6-loopback",
-    `${pod.address.podIp} ${pod.name}`,
+    `${pod.address.podIp} ${pod.template.hostname ?? pod.name}`,
     `${NODE_IP} ${HOST_NAME}`,
+    ...pod.template.hostAliases.map(({ ip, hostnames }) => `${ip} ${hostnames.join(" ")}`),
   ];
   let entries = 0;
   for (const object of names.objects) {

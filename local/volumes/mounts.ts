@@ -45,7 +45,7 @@ const DROP = "setpriv --inh-caps=-all --ambient-caps=-all";
 /** Found out by trying, in the pod's own namespaces. */
 export async function findMounter(network: PodNetwork, env: NodeJS.ProcessEnv): Promise<Mounter> {
   for (const prefix of [PLAIN, AS_USER])
-    if (await succeeds(network.enter([...prefix, "mount", "--bind", "/", "/"], "/"), env))
+    if (await succeeds(network.enter([...prefix, "mount", "--rbind", "/", "/"], "/"), env))
       return { prefix, users: prefix === AS_USER };
   return null;
 }

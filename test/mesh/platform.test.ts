@@ -52,6 +52,7 @@ onEachDataPlane("platform", { from, modes: ["explicit", "transparent"] }, (mesh,
     expect(env).toMatchObject({ CONFIG_greeting: "hello", CONFIG_mode: "fast", PASSWORD: "hunter2" });
     expect(identity).toBe(null);
     expect(await api("/file?path=/etc/weft-mesh-test/api/greeting")).toBe("hello");
+    expect(await mesh().weft("exec", "deploy/api", "--", "true")).toBe("");
     expect((await pod("api"))?.containers.map((c) => `${c.name} ${c.role} ${c.ready}`)).toEqual([
       "istio-proxy proxy true",
       "app main true",
@@ -90,6 +91,8 @@ onEachDataPlane("platform", { from, modes: ["explicit", "transparent"] }, (mesh,
         .poll(async () => (await pod("wrong"))?.message, WAIT)
         .toMatch(/let it listen on the address in \$HOST \(also \$POD_IP\), here 127\./);
       expect((await pod("wrong"))?.notes.join()).toContain("$HOST");
+      expect((await mesh().cli("status")).out).toMatch(/wrong-0\.default: .*\$HOST/);
+      expect(await mesh().weft("describe", "pod", "wrong-0")).toMatch(/^Because: +.*\$HOST/m);
       await mesh().weft("delete", "Deployment", "wrong");
     },
   );

@@ -3,7 +3,7 @@ import type { GatewayListenerIr } from "#ir/workload.ts";
 import { fullHost, hostMatches } from "./host.ts";
 import { resolveHttpRoutesOf } from "./http-route/resolve.ts";
 import { ANY_MATCH, gatewayNames, isCatchAll, resolveHttpRoutes } from "./virtual-service/resolve.ts";
-import { objectsOf, type PolicyWorld, selects, targetPortOf, type Workload } from "./world.ts";
+import { isExported, objectsOf, type PolicyWorld, selects, targetPortOf, type Workload } from "./world.ts";
 
 export const GATEWAY_LABEL = "gateway.networking.k8s.io/gateway-name";
 
@@ -37,6 +37,8 @@ export function resolveGateways(
       const hosts = objectsOf(world, "networking.istio.io/VirtualService").flatMap((vs): VirtualHostIr[] => {
         const gateway = `${g.namespace}/${g.name}`;
         if (!gatewayNames(vs.spec.gateways, vs.namespace).includes(gateway)) return [];
+        // To whom it is exported is asked of the proxy, as for sidecars (istiod VirtualServicesForGateway).
+        if (!isExported(vs.spec.exportTo, vs.namespace, workload.namespace)) return [];
         const domains = (vs.spec.hosts ?? []).flatMap((h) =>
           admittedHosts(server.hosts, g.namespace, fullHost(h, vs.namespace, world), vs.namespace),
         );

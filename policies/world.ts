@@ -202,3 +202,16 @@ export function isExported(to: readonly string[] | undefined, owner: string, nam
   if (to === undefined || to.length === 0) return true;
   return to.some((t) => t === "*" || t === namespace || (t === "." && owner === namespace));
 }
+
+interface Exported {
+  readonly namespace: string;
+  readonly spec: { readonly exportTo?: readonly string[] | undefined };
+}
+
+/** Some namespace sees both. */
+export function seenTogether(a: Exported, b: Exported): boolean {
+  const namespaces = ({ namespace, spec: { exportTo: to = [] } }: Exported): ReadonlySet<string> | null =>
+    to.length === 0 || to.includes("*") ? null : new Set(to.map((t) => (t === "." ? namespace : t)));
+  const [x, y] = [namespaces(a), namespaces(b)];
+  return x === null || y === null || [...x].some((ns) => y.has(ns));
+}

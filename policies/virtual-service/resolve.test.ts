@@ -153,6 +153,36 @@ describe("several VirtualServices of one host", () => {
   });
 });
 
+test.for<[a: string, b: string, conflict: boolean]>([
+  ["", "", true],
+  ["['*']", "[default]", true],
+  ["['.']", "['.']", true],
+  ["['.']", "[elsewhere]", false],
+  ["[a, b]", "[b]", true],
+])("two VirtualServices of one host, exported to %s and %s: told %s", ([a, b, conflict]) => {
+  const vs = (name: string, exportTo: string) =>
+    virtualService(
+      name,
+      `{hosts: [web], ${exportTo === "" ? "" : `exportTo: ${exportTo}, `}http: [{${to("web")}}]}`,
+    );
+  expect(issuesOf(vs("a", a) + vs("b", b))).toEqual(
+    conflict ? ["warning conflicting-host b spec.hosts[0]"] : [],
+  );
+});
+
+test("a gateway serves what is exported to its namespace", () => {
+  const vs = (exportTo: string) =>
+    virtualService(
+      "v",
+      `{hosts: [web.example], gateways: [door], exportTo: ${exportTo}, http: [{${to("web")}}]}`,
+    );
+  for (const exportTo of ["['.']", "['*']", "[default]"])
+    expect(routes(vs(exportTo), "gate")).toEqual(["any -> web"]);
+  const world = worldOf(vs("[elsewhere]"));
+  const ir = resolve(world, world.workloads.find((w) => w.pod === "gate")!);
+  expect(ir.gatewayListeners.flatMap((l) => l.virtualHosts)).toEqual([]);
+});
+
 describe("delegates", () => {
   const root = (match: string, more = "") =>
     virtualService("root", `{hosts: [web], http: [{${match}delegate: {name: part}${more}}, {${to("web")}}]}`);

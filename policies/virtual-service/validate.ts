@@ -2,7 +2,7 @@ import type { Protocol } from "#ir/cluster.ts";
 import { admittedHosts } from "../gateways.ts";
 import { findService, fullHost, hostMatches, unknownHost } from "../host.ts";
 import type { Loaded } from "../load.ts";
-import { objectsOf, type Service, type World } from "../world.ts";
+import { objectsOf, type Service, seenTogether, type World } from "../world.ts";
 import { place, type Say, type WorldCheck } from "../world-check.ts";
 import { delegateFault, findVirtualService, rulesOf } from "./delegate.ts";
 import { gatewayNames, type VirtualService } from "./resolve.ts";
@@ -19,7 +19,7 @@ export const validateVirtualServices: WorldCheck = (world, say) => {
       ),
     ),
   );
-  const hosts = new Map<string, Loaded>();
+  const hosts = new Map<string, VirtualService[]>();
   const subsets = subsetsOf(world);
   for (const vs of services) {
     for (const [i, gateway] of gatewayNames(vs.spec.gateways, vs.namespace).entries())
@@ -68,10 +68,16 @@ function validateGatewayHosts(
 }
 
 /** `hosts`: who has which host already, oldest first. */
-function validateMeshHosts(world: World, say: Say, vs: VirtualService, hosts: Map<string, Loaded>): void {
+function validateMeshHosts(
+  world: World,
+  say: Say,
+  vs: VirtualService,
+  hosts: Map<string, VirtualService[]>,
+): void {
   for (const [i, h] of (vs.spec.hosts ?? []).entries()) {
     const host = fullHost(h, vs.namespace, world);
-    const first = hosts.get(host);
+    const others = hosts.get(host) ?? [];
+    const first = others.find((o) => o !== vs && seenTogether(o, vs));
     if (first)
       say(
         "warning",
@@ -80,7 +86,7 @@ function validateMeshHosts(world: World, say: Say, vs: VirtualService, hosts: Ma
         ["spec", "hosts", i],
         `${host} belongs to VirtualService ${place(first)}, the oldest; this one is ignored for it, except for clients whom no rule of that one concerns`,
       );
-    else hosts.set(host, vs);
+    hosts.set(host, [...others, vs]);
     const service = findService(world, host);
     if (service !== null) validateProtocols(say, vs, service, i);
     if (

@@ -50,20 +50,23 @@ export async function killLeftovers(
 
 export function meshProcesses(stateDir: string): number[] {
   const mark = `${MARK}=${stateDir}`;
-  const pids: number[] = [];
-  let entries: string[] = [];
-  try {
-    entries = readdirSync("/proc");
-  } catch {
-    // Not Linux: the state file alone must do.
-  }
-  for (const entry of entries) {
-    if (!/^\d+$/.test(entry)) continue;
+  return allProcesses().filter((pid) => {
     try {
-      if (readFileSync(`/proc/${entry}/environ`, "utf8").split("\0").includes(mark)) pids.push(Number(entry));
+      return readFileSync(`/proc/${pid}/environ`, "utf8").split("\0").includes(mark);
     } catch {
       // Another user's process, or gone.
+      return false;
     }
+  });
+}
+
+/** Pids of this machine; none where there is no /proc: then the state file alone must do. */
+export function allProcesses(): number[] {
+  try {
+    return readdirSync("/proc")
+      .filter((entry) => /^\d+$/.test(entry))
+      .map(Number);
+  } catch {
+    return [];
   }
-  return pids;
 }

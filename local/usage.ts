@@ -1,5 +1,5 @@
-import { readdirSync, readFileSync } from "node:fs";
-import { TICKS_PER_SECOND } from "./leftovers.ts";
+import { readFileSync } from "node:fs";
+import { allProcesses, TICKS_PER_SECOND } from "./leftovers.ts";
 
 /** getconf PAGESIZE of every Linux that we run on but some arm64 ones; Node has no way to ask. */
 const PAGE_BYTES = 4096;
@@ -23,16 +23,9 @@ interface Process {
  */
 export function usageOf(roots: readonly number[]): Map<number, Usage> {
   const processes = new Map<number, Process>();
-  let entries: string[] = [];
-  try {
-    entries = readdirSync("/proc");
-  } catch {
-    // Not Linux.
-  }
-  for (const entry of entries) {
-    if (!/^\d+$/.test(entry)) continue;
-    const process = readStat(entry);
-    if (process !== undefined) processes.set(Number(entry), process);
+  for (const pid of allProcesses()) {
+    const process = readStat(pid);
+    if (process !== undefined) processes.set(pid, process);
   }
   const wanted = new Set(roots);
   const result = new Map<number, Usage>();
@@ -59,7 +52,7 @@ function rootOf(
   return undefined;
 }
 
-function readStat(pid: string): Process | undefined {
+function readStat(pid: number): Process | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
     // From the third field on; the command name may hold spaces and parentheses.

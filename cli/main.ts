@@ -2,8 +2,10 @@
 import { enableCompileCache } from "node:module";
 import { text } from "node:stream/consumers";
 import { COMPILE_CACHE } from "#lib/compile-cache.ts";
+import { refuseInspector } from "#lib/no-inspector.ts";
 
 enableCompileCache(COMPILE_CACHE);
+refuseInspector();
 const { weft } = await import("./run.ts"); // after the cache is there
 
 // The reader went away (`weft get pods | head -1`): end as SIGPIPE ends other programs; a mesh in the foreground stops cleanly.

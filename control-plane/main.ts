@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { Authority } from "#certs/authority/index.ts";
 import { createLogger } from "#lib/log.ts";
+import { refuseInspector } from "#lib/no-inspector.ts";
 import { createAdminServer } from "./admin/server.ts";
 import { addCaService, createAuthenticate } from "./ca/index.ts";
 import { type Config, readConfig } from "./config.ts";
@@ -20,6 +21,7 @@ import { createOtlpServer, Forwarder, TraceStore } from "./traces/index.ts";
 const log = createLogger("control-plane");
 
 async function main(): Promise<void> {
+  refuseInspector();
   const at = process.argv.indexOf("--config");
   const file = process.argv[at + 1];
   if (at < 0 || file === undefined) throw new Error("say which configuration: --config FILE");

@@ -1,19 +1,18 @@
 import { describe, expect, test } from "vitest";
 import { present, recorded } from "#test/harness/recorded.ts";
-import { ConfigStore, type RefusedResource, TYPE_URL } from "./config/store.ts";
+import { TYPE } from "#xds/index.ts";
+import { ConfigStore, type RefusedResource } from "./config/store.ts";
 import { decide } from "./decide.ts";
 import type { ConnectionFacts, HeadView } from "./snapshot.ts";
 
 function load(sample: string): { store: ConfigStore; errors: RefusedResource[] } {
   const store = new ConfigStore();
   const errors = [
-    ...store.update({ typeUrl: TYPE_URL.cluster, resources: recorded(sample, "Cluster"), full: true })
+    ...store.update({ typeUrl: TYPE.cluster, resources: recorded(sample, "Cluster"), full: true }).refused,
+    ...store.update({ typeUrl: TYPE.endpoints, resources: recorded(sample, "ClusterLoadAssignment") })
       .refused,
-    ...store.update({ typeUrl: TYPE_URL.endpoints, resources: recorded(sample, "ClusterLoadAssignment") })
-      .refused,
-    ...store.update({ typeUrl: TYPE_URL.listener, resources: recorded(sample, "Listener"), full: true })
-      .refused,
-    ...store.update({ typeUrl: TYPE_URL.routes, resources: recorded(sample, "RouteConfiguration") }).refused,
+    ...store.update({ typeUrl: TYPE.listener, resources: recorded(sample, "Listener"), full: true }).refused,
+    ...store.update({ typeUrl: TYPE.route, resources: recorded(sample, "RouteConfiguration") }).refused,
   ];
   return { store, errors };
 }

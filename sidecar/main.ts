@@ -1,19 +1,21 @@
 /** The Weft sidecar: `node sidecar/main.ts --config FILE`. Wires certificates, xDS, data plane and admin together. */
+
 import { parseArgs } from "node:util";
 import { create, type JsonObject } from "@bufbuild/protobuf";
 import { SecretManager } from "#certs/workload/index.ts";
 import { Backoff } from "#lib/backoff.ts";
 import { createLogger } from "#lib/log.ts";
+import { refuseInspector } from "#lib/no-inspector.ts";
 import { XdsConnection } from "#xds/client/connection.ts";
 import { NodeSchema } from "#xds/gen/envoy/config/core/v3/base_pb.js";
-import { DeltaClientState } from "#xds/index.ts";
+import { DeltaClientState, TYPE } from "#xds/index.ts";
 import { serveAdmin, servePrometheus, serveStatus } from "./admin/server.ts";
 import { adminSource } from "./admin/source.ts";
 import { ProcessStats } from "./admin/stats.ts";
 import { RECONNECT_MS, readBootstrap } from "./bootstrap.ts";
 import { ConfigArchive } from "./config/archive.ts";
-import { ConfigStore, TYPE_URL } from "./config/store.ts";
-import { createCaClient } from "./envoy/ca-client.ts";
+import { ConfigStore } from "./config/store.ts";
+import { createCaClient } from "./control-plane/ca-client.ts";
 import { connectionOptions } from "./http/connection-options.ts";
 import { HttpHandler } from "./http/handler.ts";
 import { Pools } from "./http/pools.ts";
@@ -28,6 +30,7 @@ import { ProcessTelemetry } from "./telemetry/process-telemetry.ts";
 const VERSION = "0.1.0";
 /** So many warnings of one update are logged one by one. */
 const MOST_WARNINGS = 100;
+refuseInspector();
 const { values } = parseArgs({ options: { config: { type: "string" } } });
 if (values.config === undefined) {
   console.error("usage: sidecar/main.ts --config FILE");
@@ -125,8 +128,8 @@ const state = new DeltaClientState(self, ({ type, upserts, removed }) => {
     log.warn("not carried out as written, too", { type, count: warnings.length - MOST_WARNINGS });
   return rejections;
 });
-state.subscribe(TYPE_URL.cluster, "*");
-state.subscribe(TYPE_URL.listener, "*");
+state.subscribe(TYPE.cluster, "*");
+state.subscribe(TYPE.listener, "*");
 const xds = new XdsConnection({
   address: discovery.address,
   state,

@@ -1,9 +1,10 @@
 /** The authorization filters of one chain, asked, as steps. */
+
 import type { WorkloadInfo, XdsAnswer } from "#control-plane/admin/contract.ts";
-import { TYPE_URL } from "#sidecar/config/store.ts";
 import { evaluateRbac } from "#sidecar/filters/rbac.ts";
 import { remoteAddress } from "#sidecar/http/remote-address.ts";
 import type { ConnectionFacts, FilterChain, HeadView } from "#sidecar/snapshot.ts";
+import { TYPE } from "#xds/index.ts";
 import type { Place, Step } from "./contract.ts";
 import { placeOf } from "./places.ts";
 import { askPolicies, type RbacRulesJson } from "./rbac.ts";
@@ -95,7 +96,7 @@ function refusals(
 
 /** The RBAC rules of a chain in the order of its filters, as they came over the wire: names and clauses to show. */
 function rulesOf(wire: XdsAnswer, listener: string, chain: string): (RbacRulesJson | undefined)[] {
-  const found = (wire[TYPE_URL.listener] ?? []).find((l) => (l as { name?: string }).name === listener) as
+  const found = (wire[TYPE.listener] ?? []).find((l) => (l as { name?: string }).name === listener) as
     | { filterChains?: readonly ChainJson[]; defaultFilterChain?: ChainJson }
     | undefined;
   const chains = [

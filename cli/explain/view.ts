@@ -1,10 +1,12 @@
 /** What the control plane says of the mesh, and each proxy's resources compiled by the sidecar's own code. */
+
 import { fromJson, type JsonValue } from "@bufbuild/protobuf";
 import { AnySchema } from "@bufbuild/protobuf/wkt";
 import type { ServiceInfo, WorkloadInfo, WorkloadsAnswer, XdsAnswer } from "#control-plane/admin/contract.ts";
 import { configRegistry } from "#sidecar/config/registry.ts";
-import { ConfigStore, TYPE_URL } from "#sidecar/config/store.ts";
+import { ConfigStore } from "#sidecar/config/store.ts";
 import type { Snapshot } from "#sidecar/snapshot.ts";
+import { TYPE } from "#xds/index.ts";
 import { AdminClient } from "../admin-client.ts";
 import { UserError } from "../errors.ts";
 
@@ -86,7 +88,7 @@ function compile(wire: XdsAnswer, proxy: string): Snapshot {
   const registry = configRegistry(unknown);
   const store = new ConfigStore();
   // Routes before listeners: a listener waits for them.
-  for (const typeUrl of [TYPE_URL.cluster, TYPE_URL.endpoints, TYPE_URL.routes, TYPE_URL.listener]) {
+  for (const typeUrl of [TYPE.cluster, TYPE.endpoints, TYPE.route, TYPE.listener]) {
     const resources = (wire[typeUrl] ?? []).map((json) =>
       fromJson(AnySchema, json as JsonValue, { registry, ignoreUnknownFields: true }),
     );

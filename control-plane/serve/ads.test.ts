@@ -107,6 +107,38 @@ test("a caller with a bad token is refused, and accepted after the token file ch
   await vi.waitFor(() => expect(Object.keys(state.known()[TYPE.cluster] ?? {})).toEqual(["one"]));
 });
 
+test("one pod's token holds a few streams, each with a bounded number of names", async () => {
+  writeFileSync(`${folder}/token`, "good");
+  const opened = (nodeId: string, name?: string) => {
+    const state = new DeltaClientState(create(NodeSchema, { id: nodeId, metadata: OWN }), () => []);
+    if (name === undefined) state.subscribe(TYPE.cluster, "*");
+    else state.subscribe(TYPE.endpoints, [name]);
+    const errors: string[] = [];
+    const connection = new XdsConnection({
+      address: `unix:${folder}/xds.sock`,
+      state,
+      tokenFile: `${folder}/token`,
+      onStatus: (status) => errors.push(status.error ?? ""),
+    });
+    connections.push(connection);
+    connection.start();
+    return errors;
+  };
+  const long = opened(id, "n".repeat(1000));
+  await vi.waitFor(() => expect(long.at(-1)).toContain("longer than any"));
+  connections.splice(0)[0]!.close();
+  // Whatever address the id claims.
+  for (let i = 1; i <= 8; i++) opened(id.replace("127.0.1.1", `127.0.1.${i}`));
+  await vi.waitFor(() => expect(ads.status()).toHaveLength(8));
+  const ninth = opened(id.replace("127.0.1.1", "127.0.1.9"));
+  await vi.waitFor(() => expect(ninth.at(-1)).toContain("has 8 streams already"));
+  connections.splice(0, 1)[0]!.close();
+  await vi.waitFor(
+    () => expect(ads.status().map((s) => s.nodeId)).toContain(id.replace("1.1", "1.9")),
+    10_000,
+  );
+});
+
 const OWN = { NAMESPACE: "default", SERVICE_ACCOUNT: "a" };
 test.each([
   ["of another namespace", id, { ...OWN, NAMESPACE: "prod" }, 'its token is for "default"'],

@@ -12,6 +12,7 @@ import type {
 } from "#xds/gen/envoy/service/discovery/v3/discovery_pb.js";
 import {
   DeltaStream,
+  LimitExceeded,
   type ResourceSet,
   SotwStream,
   type StreamEvent,
@@ -40,6 +41,9 @@ export interface AdsOptions {
   readonly clock?: Clock;
 }
 
+/** Of one pod at a time: its own, and those of which it does not know yet that they are gone. */
+const MOST_STREAMS = 8;
+
 type Request = DeltaDiscoveryRequest | DiscoveryRequest;
 type Response = DeltaDiscoveryResponse | DiscoveryResponse;
 type Call = ServerDuplexStream<Request, Response>;
@@ -54,6 +58,8 @@ interface Machine {
 
 interface Connection {
   readonly nodeId: string;
+  /** `<pod>.<namespace>`: what the caller proved. */
+  readonly name: string;
   readonly variant: ProxyStatus["variant"];
   readonly connectedAt: number;
   readonly machine: Machine;
@@ -66,7 +72,8 @@ interface Connection {
 export class AdsServer {
   readonly #options: AdsOptions;
   readonly #clock: Clock;
-  readonly #connections: Set<Connection> = new Set();
+  readonly #connections: Map<string, Set<Connection>> = new Map();
+  readonly #streamsOf: Map<string, number> = new Map();
 
   constructor(options: AdsOptions) {
     this.#options = options;
@@ -83,21 +90,22 @@ export class AdsServer {
 
   /** New resources for every stream of a node; unchanged ones are not sent. */
   push(nodeId: string, resources: ResourceSet): void {
-    for (const connection of this.#connections) {
-      if (connection.nodeId !== nodeId) continue;
+    for (const connection of this.#connections.get(nodeId) ?? []) {
       connection.machine.update(resources);
       this.#flush(connection);
     }
   }
 
   status(): ProxyStatus[] {
-    return [...this.#connections].map((c) => ({
-      nodeId: c.nodeId,
-      connected: true,
-      variant: c.variant,
-      connectedAt: c.connectedAt,
-      types: c.machine.status(),
-    }));
+    return [...this.#connections.values()]
+      .flatMap((streams) => [...streams])
+      .map((c) => ({
+        nodeId: c.nodeId,
+        connected: true,
+        variant: c.variant,
+        connectedAt: c.connectedAt,
+        types: c.machine.status(),
+      }));
   }
 
   #serve(call: Call, variant: ProxyStatus["variant"]): void {
@@ -112,6 +120,8 @@ export class AdsServer {
       if (connection !== undefined) this.#forget(connection);
     };
     call.on("data", (request: Request) => {
+      // One at a time: what is not read yet is held back where it comes from.
+      call.pause();
       queue = queue.then(async () => {
         if (ended) return;
         try {
@@ -120,11 +130,17 @@ export class AdsServer {
           else this.#receive(connection, request);
         } catch (error) {
           const refusal =
-            error instanceof Refusal ? error : new Refusal(Status.UNAUTHENTICATED, (error as Error).message);
+            error instanceof Refusal
+              ? error
+              : new Refusal(
+                  error instanceof LimitExceeded ? Status.RESOURCE_EXHAUSTED : Status.UNAUTHENTICATED,
+                  (error as Error).message,
+                );
           this.#options.log.warn("ADS stream refused", { node: request.node?.id, reason: refusal.message });
           end();
           call.emit("error", { code: refusal.code, details: refusal.message });
         }
+        call.resume();
       });
     });
     call.on("drain", () => {
@@ -151,6 +167,11 @@ export class AdsServer {
       throw new Refusal(Status.INVALID_ARGUMENT, "the first request of a stream must carry node.id");
     }
     if (identity !== undefined) checkNode(node, identity);
+    // By name: the rest of the id is what the caller likes.
+    const [, , name = ""] = node.id.split("~");
+    const open = this.#streamsOf.get(name) ?? 0;
+    if (open >= MOST_STREAMS)
+      throw new Refusal(Status.RESOURCE_EXHAUSTED, `${name} has ${open} streams already`);
     const prefix = randomBytes(6).toString("base64url");
     let count = 0;
     const nonce = (): string => `${prefix}-${++count}`;
@@ -159,13 +180,17 @@ export class AdsServer {
     if (resources !== undefined) machine.update(resources);
     const connection = {
       nodeId: node.id,
+      name,
       variant,
       connectedAt: this.#clock.now(),
       machine,
       call,
       blocked: false,
     };
-    this.#connections.add(connection);
+    this.#streamsOf.set(name, open + 1);
+    const streams = this.#connections.get(node.id) ?? new Set();
+    streams.add(connection);
+    this.#connections.set(node.id, streams);
     this.#options.log.info("proxy connected", { node: node.id, variant });
     return connection;
   }
@@ -192,10 +217,15 @@ export class AdsServer {
   }
 
   #forget(connection: Connection): void {
-    if (!this.#connections.delete(connection)) return;
+    const streams = this.#connections.get(connection.nodeId);
+    if (streams?.delete(connection) !== true) return;
     this.#options.log.info("proxy disconnected", { node: connection.nodeId });
-    const others = [...this.#connections].some((c) => c.nodeId === connection.nodeId);
-    if (!others) this.#options.onDisconnect?.(connection.nodeId);
+    const left = this.#streamsOf.get(connection.name)! - 1;
+    if (left > 0) this.#streamsOf.set(connection.name, left);
+    else this.#streamsOf.delete(connection.name);
+    if (streams.size > 0) return;
+    this.#connections.delete(connection.nodeId);
+    this.#options.onDisconnect?.(connection.nodeId);
   }
 }
 

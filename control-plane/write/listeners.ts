@@ -192,14 +192,7 @@ function serviceListeners(ir: WorkloadIr, context: WriteContext): Resource[] {
     for (const a of addresses) {
       const address = bound ? explicitAddress(interception.servicePrefix, a) : a;
       // What sniffs HTTP carries the caller's name for its spans.
-      const key = [
-        address,
-        bound,
-        context.flavour,
-        context.otlpPath,
-        context.traceSampling,
-        context.accessLog,
-      ];
+      const key = [address, bound, contextKey(context)];
       listeners.push(
         ofService.get(s, [...key, s.http === null ? "" : app, tcpKey([s], ir)].join(), () =>
           listenerResource({
@@ -215,7 +208,7 @@ function serviceListeners(ir: WorkloadIr, context: WriteContext): Resource[] {
   for (const [port, services] of byPort) {
     // HTTP and something else on one port of every address: HTTP keeps it.
     if (taken.has(port)) continue;
-    const key = [app, mode, context.flavour, services.length, tcpKey(services, ir)].join();
+    const key = [app, mode, contextKey(context), services.length, tcpKey(services, ir)].join();
     listeners.push(
       ofService.get(services[0]!, `*${key}${services.map((s) => s.host).join()}`, () =>
         listenerResource(anyAddressListener(port, services, ir, context)),
@@ -223,6 +216,17 @@ function serviceListeners(ir: WorkloadIr, context: WriteContext): Resource[] {
     );
   }
   return listeners;
+}
+
+/** What of the mesh's settings goes into a listener. */
+function contextKey(context: WriteContext): string {
+  return [
+    context.flavour,
+    context.accessLog,
+    context.traceSampling,
+    context.otlpPath,
+    context.trustDomain,
+  ].join();
 }
 
 /** Services without an address meet on one listener: TLS is told apart by server name, the first other one has the rest. */

@@ -7,6 +7,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
 import { writeFileSync } from "node:fs";
+import { refuseInspector } from "#lib/no-inspector.ts";
 import { killLeftovers, startTime, uptimeTicks } from "../leftovers.ts";
 import { type Aliases, type NameServer, serveNames } from "./dns.ts";
 import { takeEgress } from "./egress.ts";
@@ -79,6 +80,7 @@ if (process.argv[2] === undefined || process.send === undefined) {
   console.error("holder.ts is started by network.ts, inside of the mesh's namespaces");
   process.exit(2);
 }
+refuseInspector();
 const config = JSON.parse(process.argv[2]) as HolderConfig;
 const pods = new Map<string, { readonly process: ChildProcess; readonly device: string }>();
 let egressPort = 0;

@@ -5,11 +5,11 @@ import { present, recorded } from "#test/harness/recorded.ts";
 import { ConfigDumpSchema, SecretsConfigDumpSchema } from "#xds/gen/envoy/admin/v3/config_dump_pb.js";
 import { ListenersConfigDumpSchema } from "#xds/gen/envoy/admin/v3/config_dump_shared_pb.js";
 import { SecretSchema } from "#xds/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.js";
+import { TYPE } from "#xds/index.ts";
 import { parseBootstrap } from "../bootstrap.ts";
 import { ConfigArchive } from "./archive.ts";
 import { configDump, type DumpQuery } from "./dump.ts";
 import { configRegistry } from "./registry.ts";
-import { TYPE_URL } from "./store.ts";
 
 const bootstrap = parseBootstrap(
   JSON.stringify({
@@ -53,18 +53,18 @@ test("our key is a word, its certificate is not", () => {
 
 test("a refused resource shows with its reason beside the last good one; a type unknown here shows by its name", () => {
   const archive = new ConfigArchive();
-  const good = unreadable(TYPE_URL.listener, field(1, Buffer.from("l")));
+  const good = unreadable(TYPE.listener, field(1, Buffer.from("l")));
   // Listener.api_listener.api_listener: an Any of a type that nobody generated.
   const inner = Buffer.concat([
     field(1, Buffer.from("type.googleapis.com/acme.Gadget")),
     field(2, Buffer.alloc(0)),
   ]);
   const bad = unreadable(
-    TYPE_URL.listener,
+    TYPE.listener,
     Buffer.concat([field(1, Buffer.from("l")), field(19, field(1, inner))].map((b) => b)),
   );
-  archive.update(TYPE_URL.listener, [packed("l", good)], [], new Map());
-  archive.update(TYPE_URL.listener, [packed("l", bad)], [], new Map([["l", "no such filter"]]));
+  archive.update(TYPE.listener, [packed("l", good)], [], new Map());
+  archive.update(TYPE.listener, [packed("l", bad)], [], new Map([["l", "no such filter"]]));
   const [entry, ...more] = dump(archive, { ...ALL, resource: "dynamic_listeners" })[
     "configs"
   ] as JsonObject[];
@@ -79,7 +79,7 @@ test("a refused resource shows with its reason beside the last good one; a type 
       },
     },
   });
-  archive.update(TYPE_URL.listener, [], ["l"], new Map());
+  archive.update(TYPE.listener, [], ["l"], new Map());
   expect(dump(archive, { ...ALL, resource: "dynamic_listeners" })["configs"]).toEqual([]);
 });
 
@@ -90,7 +90,7 @@ describe("configuration of an istiod", () => {
       const archive = new ConfigArchive();
       const listeners = recorded(sample, "Listener");
       archive.update(
-        TYPE_URL.listener,
+        TYPE.listener,
         listeners.map((any, i) => packed(`l${i}`, any)),
         [],
         new Map(),

@@ -1,11 +1,12 @@
 /** /config_dump: envoy.admin.v3.ConfigDump as JSON, as Envoy prints it, from the resources as they arrived. */
+
 import { type JsonObject, type JsonValue, toJson } from "@bufbuild/protobuf";
 import { type Any, AnySchema } from "@bufbuild/protobuf/wkt";
+import { TYPE } from "#xds/index.ts";
 import type { Bootstrap } from "../bootstrap.ts";
 import type { TlsSecret } from "../tls/secrets.ts";
 import type { Archived, ConfigArchive } from "./archive.ts";
 import { configRegistry } from "./registry.ts";
-import { TYPE_URL } from "./store.ts";
 
 export interface DumpSource {
   readonly bootstrap: Bootstrap;
@@ -29,7 +30,7 @@ export function configDump(source: DumpSource, query: DumpQuery): JsonObject {
   const wanted = (name: string): boolean => query.name === null || query.name(name);
   const of = (typeUrl: string): readonly Archived[] =>
     source.archive.of(typeUrl).filter((resource) => wanted(resource.name));
-  const listeners = of(TYPE_URL.listener).map(listener);
+  const listeners = of(TYPE.listener).map(listener);
   const configs: JsonObject[] = [
     {
       "@type": `${ADMIN}BootstrapConfigDump`,
@@ -38,13 +39,13 @@ export function configDump(source: DumpSource, query: DumpQuery): JsonObject {
     },
     {
       "@type": `${ADMIN}ClustersConfigDump`,
-      dynamic_active_clusters: of(TYPE_URL.cluster).map((r) => dynamic(r, "cluster")),
+      dynamic_active_clusters: of(TYPE.cluster).map((r) => dynamic(r, "cluster")),
     },
     ...(query.includeEds
       ? [
           {
             "@type": `${ADMIN}EndpointsConfigDump`,
-            dynamic_endpoint_configs: of(TYPE_URL.endpoints).map((r) => dynamic(r, "endpoint_config")),
+            dynamic_endpoint_configs: of(TYPE.endpoints).map((r) => dynamic(r, "endpoint_config")),
           },
         ]
       : []),
@@ -53,8 +54,8 @@ export function configDump(source: DumpSource, query: DumpQuery): JsonObject {
       "@type": `${ADMIN}RoutesConfigDump`,
       static_route_configs: listeners
         .flatMap((l) => inlineRoutes(l))
-        .map((route) => ({ route_config: { "@type": TYPE_URL.routes, ...route } })),
-      dynamic_route_configs: of(TYPE_URL.routes).map((r) => dynamic(r, "route_config")),
+        .map((route) => ({ route_config: { "@type": TYPE.route, ...route } })),
+      dynamic_route_configs: of(TYPE.route).map((r) => dynamic(r, "route_config")),
     },
     {
       "@type": `${ADMIN}SecretsConfigDump`,

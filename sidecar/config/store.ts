@@ -2,6 +2,7 @@
  * Keeps the last good form of every xDS resource and publishes Snapshots. A listener goes live when its route
  * configurations are here, or after a bounded wait (then it answers 404); until then its previous version serves.
  */
+
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { Any } from "@bufbuild/protobuf/wkt";
 import { type Clock, systemClock } from "#lib/clock.ts";
@@ -12,6 +13,7 @@ import {
 } from "#xds/gen/envoy/config/endpoint/v3/endpoint_pb.js";
 import { ListenerSchema } from "#xds/gen/envoy/config/listener/v3/listener_pb.js";
 import { RouteConfigurationSchema } from "#xds/gen/envoy/config/route/v3/route_pb.js";
+import { TYPE } from "#xds/index.ts";
 import { type HostSet, NO_HOSTS, updateHosts } from "../cluster/hosts.ts";
 import type { RouteTable } from "../route/table.ts";
 import type { Cluster, FilterChain, Listener, Snapshot } from "../snapshot.ts";
@@ -19,14 +21,6 @@ import { type DecodedCluster, decodeCluster } from "./decode/cluster.ts";
 import { decodeListener, digest, makeListener } from "./decode/listener.ts";
 import { Problems } from "./decode/problems.ts";
 import { decodeRoutes } from "./decode/route.ts";
-
-const PREFIX = "type.googleapis.com/";
-export const TYPE_URL = {
-  cluster: `${PREFIX}${ClusterSchema.typeName}`,
-  endpoints: `${PREFIX}${ClusterLoadAssignmentSchema.typeName}`,
-  listener: `${PREFIX}${ListenerSchema.typeName}`,
-  routes: `${PREFIX}${RouteConfigurationSchema.typeName}`,
-} as const;
 
 export interface ResourceUpdate {
   readonly typeUrl: string;
@@ -110,7 +104,7 @@ export class ConfigStore {
   #take(typeUrl: string, any: Any, problems: Problems): string {
     try {
       switch (typeUrl) {
-        case TYPE_URL.cluster: {
+        case TYPE.cluster: {
           const wire = fromBinary(ClusterSchema, any.value);
           const decoded = decodeCluster(wire, problems);
           if (problems.errors.length === 0) {
@@ -127,13 +121,13 @@ export class ConfigStore {
           }
           return wire.name;
         }
-        case TYPE_URL.endpoints: {
+        case TYPE.endpoints: {
           const wire: ClusterLoadAssignment = fromBinary(ClusterLoadAssignmentSchema, any.value);
           this.#hosts.set(wire.clusterName, updateHosts(this.#hosts.get(wire.clusterName) ?? NO_HOSTS, wire));
           touch(this.#changedClusters, this.#clustersOf.get(wire.clusterName));
           return wire.clusterName;
         }
-        case TYPE_URL.listener: {
+        case TYPE.listener: {
           const wire = fromBinary(ListenerSchema, any.value);
           const listener = decodeListener(wire, problems);
           if (problems.errors.length === 0) {
@@ -144,7 +138,7 @@ export class ConfigStore {
           }
           return wire.name;
         }
-        case TYPE_URL.routes: {
+        case TYPE.route: {
           const wire = fromBinary(RouteConfigurationSchema, any.value);
           const table = decodeRoutes(wire, problems);
           if (problems.errors.length === 0) {
@@ -162,25 +156,25 @@ export class ConfigStore {
   }
 
   #namesOf(typeUrl: string): string[] {
-    if (typeUrl === TYPE_URL.cluster) return [...this.#clusters.keys()];
-    if (typeUrl === TYPE_URL.listener) return [...this.#wanted.keys()];
+    if (typeUrl === TYPE.cluster) return [...this.#clusters.keys()];
+    if (typeUrl === TYPE.listener) return [...this.#wanted.keys()];
     return [];
   }
 
   #remove(typeUrl: string, name: string): void {
-    if (typeUrl === TYPE_URL.cluster) {
+    if (typeUrl === TYPE.cluster) {
       this.#forgetCluster(name);
       this.#clusters.delete(name);
       this.#inlineHosts.delete(name);
       this.#clusterForms.delete(name);
-    } else if (typeUrl === TYPE_URL.endpoints) {
+    } else if (typeUrl === TYPE.endpoints) {
       for (const host of this.#hosts.get(name)?.hosts ?? []) host.removed = true;
       this.#hosts.delete(name);
       touch(this.#changedClusters, this.#clustersOf.get(name));
-    } else if (typeUrl === TYPE_URL.routes) {
+    } else if (typeUrl === TYPE.route) {
       this.#routes.delete(name);
       touch(this.#changedListeners, this.#listenersOf.get(name));
-    } else if (typeUrl === TYPE_URL.listener) {
+    } else if (typeUrl === TYPE.listener) {
       this.#forgetListener(name);
       this.#wanted.delete(name);
       this.#live.delete(name);

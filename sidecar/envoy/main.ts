@@ -2,6 +2,7 @@
  * pilot-agent's part for a stock Envoy: `node sidecar/envoy/main.ts --config FILE [--envoy PATH]`.
  * Gets certificates, serves them over SDS, relays xDS, writes the bootstrap, runs Envoy, and ends with it.
  */
+
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
@@ -11,8 +12,9 @@ import { parseArgs } from "node:util";
 import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { SecretManager } from "#certs/workload/index.ts";
 import { createLogger, type Logger } from "#lib/log.ts";
+import { refuseInspector } from "#lib/no-inspector.ts";
 import { type Bootstrap, type ListenAddress, readBootstrap } from "../bootstrap.ts";
-import { createCaClient } from "./ca-client.ts";
+import { createCaClient } from "../control-plane/ca-client.ts";
 import { envoyBootstrap } from "./envoy-bootstrap.ts";
 import { addSdsService } from "./sds.ts";
 import { addXdsRelay } from "./xds-relay.ts";
@@ -20,6 +22,7 @@ import { addXdsRelay } from "./xds-relay.ts";
 const LEVELS = { debug: "debug", info: "info", warn: "warning", error: "error", silent: "off" } as const;
 
 async function main(): Promise<void> {
+  refuseInspector();
   const { values } = parseArgs({ options: { config: { type: "string" }, envoy: { type: "string" } } });
   if (values.config === undefined)
     throw new Error("usage: sidecar/envoy/main.ts --config FILE [--envoy PATH]");

@@ -8,7 +8,7 @@ import type { Logger } from "#lib/log.ts";
 import { AggregatedDiscoveryService } from "#xds/gen/envoy/service/discovery/v3/ads_pb.js";
 import { toGrpc } from "#xds/grpc.ts";
 import type { Bootstrap } from "../bootstrap.ts";
-import { channelTo } from "./channel.ts";
+import { channelTo } from "../control-plane/channel.ts";
 
 type Call = ServerDuplexStream<Buffer, Buffer>;
 

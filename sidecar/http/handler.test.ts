@@ -9,7 +9,8 @@ import { ClusterSchema } from "#xds/gen/envoy/config/cluster/v3/cluster_pb.js";
 import { ListenerSchema } from "#xds/gen/envoy/config/listener/v3/listener_pb.js";
 import { RouterSchema } from "#xds/gen/envoy/extensions/filters/http/router/v3/router_pb.js";
 import { HttpConnectionManagerSchema } from "#xds/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js";
-import { ConfigStore, TYPE_URL } from "../config/store.ts";
+import { TYPE } from "#xds/index.ts";
+import { ConfigStore } from "../config/store.ts";
 import { DownstreamConnection } from "../http1/downstream.ts";
 import { DataPlane } from "../proxy.ts";
 import { connectionOptions } from "./connection-options.ts";
@@ -124,8 +125,8 @@ async function start(ports: number[], limits: Limits = {}, routeLimits: RouteLim
       ],
     },
   });
-  expect(store.update({ typeUrl: TYPE_URL.cluster, resources: [cluster] }).refused).toEqual([]);
-  expect(store.update({ typeUrl: TYPE_URL.listener, resources: [listener] }).refused).toEqual([]);
+  expect(store.update({ typeUrl: TYPE.cluster, resources: [cluster] }).refused).toEqual([]);
+  expect(store.update({ typeUrl: TYPE.listener, resources: [listener] }).refused).toEqual([]);
   const pools = new Pools();
   const retries = new RetryBudget();
   const plane = new DataPlane(

@@ -38,12 +38,12 @@ test("half-close: the answer that follows the client's FIN arrives", async () =>
     s.on("data", (c) => {
       got += c.length;
     });
-    s.on("end", () => s.end(`got ${got}`));
+    s.on("end", () => s.end(`you sent ${got}`));
   });
   client.end("12345");
-  expect(String((await once(client, "data"))[0])).toBe("got 5");
+  expect(String((await once(client, "data"))[0])).toBe("you sent 5");
   await once(client, "close");
-  expect(await result).toMatchObject({ sentBytes: 5, receivedBytes: 5, reason: "closed" });
+  expect(await result).toMatchObject({ receivedBytes: 5, sentBytes: 10, reason: "closed" });
 });
 
 test("backpressure: a reader that stops stops the writer", async () => {
@@ -76,7 +76,7 @@ test("backpressure: a reader that stops stops the writer", async () => {
   client.resume();
   client.end();
   await once(client, "close");
-  expect((await result).receivedBytes).toBe(64 * 1024 * 1024);
+  expect((await result).sentBytes).toBe(64 * 1024 * 1024);
 });
 
 test("a reset on one side ends the other", async () => {

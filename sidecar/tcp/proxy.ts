@@ -3,10 +3,10 @@ import { type Clock, systemClock } from "#lib/clock.ts";
 import { resetSocket } from "#lib/reset-socket.ts";
 
 export interface TcpResult {
-  /** From downstream to upstream. */
-  readonly sentBytes: number;
-  /** From upstream to downstream. */
+  /** From downstream, as Envoy's BYTES_RECEIVED and Istio's istio_tcp_received_bytes_total. */
   readonly receivedBytes: number;
+  /** To downstream. */
+  readonly sentBytes: number;
   readonly durationMs: number;
   readonly reason: "closed" | "idle" | "downstream-error" | "upstream-error";
 }
@@ -59,20 +59,20 @@ export class TcpProxy {
     if (this.#idleMs > 0) this.#armIdle(this.#idleMs);
   }
 
-  /** So far, from downstream to upstream. */
-  get sentBytes(): number {
-    return this.#sent;
-  }
-  /** So far, from upstream to downstream. */
+  /** So far, from downstream. */
   get receivedBytes(): number {
     return this.#received;
+  }
+  /** So far, to downstream. */
+  get sentBytes(): number {
+    return this.#sent;
   }
 
   #pump(from: Duplex, to: Duplex, outward: boolean): void {
     from.on("data", (chunk: Buffer) => {
       this.#lastMs = this.#clock.monotonic();
-      if (outward) this.#sent += chunk.length;
-      else this.#received += chunk.length;
+      if (outward) this.#received += chunk.length;
+      else this.#sent += chunk.length;
       if (!to.write(chunk)) from.pause();
     });
     to.on("drain", () => from.resume());

@@ -14,8 +14,9 @@ import {
   TracesDataSchema,
   type Span as WireSpan,
 } from "#xds/gen/opentelemetry/proto/trace/v1/trace_pb.js";
+import { TYPE } from "#xds/index.ts";
 import { configRegistry } from "../config/registry.ts";
-import { ConfigStore, TYPE_URL } from "../config/store.ts";
+import { ConfigStore } from "../config/store.ts";
 import { HttpHandler } from "../http/handler.ts";
 import { Pools } from "../http/pools.ts";
 import { RetryBudget } from "../http/retry.ts";
@@ -86,7 +87,7 @@ const at = (port: number, address = "127.0.0.1"): JsonObject => ({
 
 function cluster(name: string, ports: readonly number[]): Any {
   return any({
-    "@type": TYPE_URL.cluster,
+    "@type": TYPE.cluster,
     name,
     type: "STATIC",
     metadata: { filter_metadata: { istio: { services: [{ host: `${name}.test`, name, namespace: "ns" }] } } },
@@ -132,7 +133,7 @@ async function proxy(world: World = {}, answer: (url: string) => number = () => 
   });
   const listener = (name: string, address: string, filter: JsonObject): Any =>
     any({
-      "@type": TYPE_URL.listener,
+      "@type": TYPE.listener,
       name,
       address: at(0, address),
       traffic_direction: world.direction ?? "OUTBOUND",
@@ -196,9 +197,9 @@ async function proxy(world: World = {}, answer: (url: string) => number = () => 
     cluster("echo", [(echo.address() as AddressInfo).port]),
     cluster("collector", [collected.port]),
   ];
-  expect(store.update({ typeUrl: TYPE_URL.cluster, resources: clusters }).refused).toEqual([]);
+  expect(store.update({ typeUrl: TYPE.cluster, resources: clusters }).refused).toEqual([]);
   const listeners = [listener("http", "127.0.0.1", hcm), listener("tcp", "127.0.0.2", tcp)];
-  expect(store.update({ typeUrl: TYPE_URL.listener, resources: listeners }).refused).toEqual([]);
+  expect(store.update({ typeUrl: TYPE.listener, resources: listeners }).refused).toEqual([]);
   const telemetry = new ProcessTelemetry({
     node: {
       id: "sidecar~10.0.0.9~me.ns~ns.svc.cluster.local",

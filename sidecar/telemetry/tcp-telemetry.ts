@@ -59,8 +59,8 @@ export class TcpTelemetry {
         record.flag = end.flag;
         record.failure = end.message;
         record.termination = end.termination;
-        record.bytesReceived = end.result?.sentBytes ?? 0;
-        record.bytesSent = end.result?.receivedBytes ?? 0;
+        record.bytesReceived = end.result?.receivedBytes ?? 0;
+        record.bytesSent = end.result?.sentBytes ?? 0;
         writeLogs(logs, record, null);
       },
     };
@@ -109,11 +109,10 @@ class Connection {
     this.#proxy = proxy;
   }
 
-  /** Istio counts from the server's side: what came back was sent. */
   collect(): void {
     const { sentBytes, receivedBytes } = this.#proxy;
-    this.series.receivedBytes.add(sentBytes - this.#sent);
-    this.series.sentBytes.add(receivedBytes - this.#received);
+    this.series.receivedBytes.add(receivedBytes - this.#received);
+    this.series.sentBytes.add(sentBytes - this.#sent);
     this.#sent = sentBytes;
     this.#received = receivedBytes;
   }

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { connect, type TLSSocket } from "node:tls";
 import { buildLeaf, buildRoot } from "#certs/x509/build.ts";
 import { buildCsr, fromPem, toPem } from "#certs/x509/index.ts";
-import { createCaClient } from "#sidecar/envoy/ca-client.ts";
+import { createCaClient } from "#sidecar/control-plane/ca-client.ts";
 import { type Call, type Reply, replyOf } from "./call.ts";
 import type { Mesh } from "./mesh.ts";
 

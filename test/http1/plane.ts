@@ -1,8 +1,9 @@
 /** The sidecar's data plane in this process, from static xDS: listener, filter chain, handler, pool, codec. */
+
 import { create, type DescMessage, type MessageInitShape } from "@bufbuild/protobuf";
 import { anyPack } from "@bufbuild/protobuf/wkt";
 import { createLogger } from "#lib/log.ts";
-import { ConfigStore, TYPE_URL } from "#sidecar/config/store.ts";
+import { ConfigStore } from "#sidecar/config/store.ts";
 import { HttpHandler } from "#sidecar/http/handler.ts";
 import { Pools } from "#sidecar/http/pools.ts";
 import { NO_OBSERVER } from "#sidecar/http/request-state.ts";
@@ -19,6 +20,7 @@ import { HTTPFaultSchema } from "#xds/gen/envoy/extensions/filters/http/fault/v3
 import { RBACSchema } from "#xds/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.js";
 import { RouterSchema } from "#xds/gen/envoy/extensions/filters/http/router/v3/router_pb.js";
 import { HttpConnectionManagerSchema } from "#xds/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js";
+import { TYPE } from "#xds/index.ts";
 
 export interface PlaneOptions {
   readonly backendPort: number;
@@ -119,8 +121,8 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
     },
   });
   for (const [typeUrl, resource] of [
-    [TYPE_URL.cluster, cluster],
-    [TYPE_URL.listener, listener],
+    [TYPE.cluster, cluster],
+    [TYPE.listener, listener],
   ] as const) {
     const { refused } = store.update({ typeUrl, resources: [resource] });
     if (refused.length > 0) throw new Error(JSON.stringify(refused));

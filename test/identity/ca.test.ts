@@ -9,7 +9,7 @@ import { Authority } from "#certs/authority/index.ts";
 import { buildCsr, fromPem, validateSvid } from "#certs/x509/index.ts";
 import { addCaService, createAuthenticate } from "#control-plane/ca/index.ts";
 import { createLogger } from "#lib/log.ts";
-import { createCaClient } from "#sidecar/envoy/ca-client.ts";
+import { createCaClient } from "#sidecar/control-plane/ca-client.ts";
 
 const keys = generateKeyPairSync("ec", { namedCurve: "prime256v1" });
 const other = generateKeyPairSync("ec", { namedCurve: "prime256v1" });

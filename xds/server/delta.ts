@@ -7,6 +7,7 @@ import {
   DeltaDiscoveryResponseSchema,
 } from "../gen/envoy/service/discovery/v3/discovery_pb.js";
 import { inPushOrder, isWildcardType, TYPE } from "../type-urls.ts";
+import { checkNames, checkTypes } from "./limits.ts";
 import {
   additionHeld,
   desiredNames,
@@ -43,6 +44,10 @@ export class DeltaStream {
     const events: StreamEvent[] = [];
     let watch = this.#watches.get(type);
     const first = watch === undefined;
+    checkTypes(this.#watches.size + (first ? 1 : 0));
+    const known = this.#set?.get(type)?.size ?? 0;
+    checkNames(request.resourceNamesSubscribe, watch?.names, known);
+    if (first) checkNames(Object.keys(request.initialResourceVersions), undefined, known);
     if (watch === undefined) {
       watch = new Watch();
       this.#watches.set(type, watch);
@@ -51,7 +56,7 @@ export class DeltaStream {
       if (watch.nack !== undefined) this.#awaited.clear();
     }
     // Subscriptions count whatever the nonce says: only the acknowledgement in a stale request is void.
-    const known = first ? request.initialResourceVersions : {};
+    const versions = first ? request.initialResourceVersions : {};
     if (first) this.#start(watch, request);
     if (first || request.resourceNamesSubscribe.length + request.resourceNamesUnsubscribe.length > 0)
       watch.upToDate = undefined;
@@ -63,7 +68,7 @@ export class DeltaStream {
       }
       watch.names.add(name);
       // Asking again for a known name means that the client lost it.
-      if (!Object.hasOwn(known, name)) watch.drop(name);
+      if (!Object.hasOwn(versions, name)) watch.drop(name);
     }
     for (const name of request.resourceNamesUnsubscribe) {
       if (name === "*") watch.wildcard = false;

@@ -6,6 +6,7 @@ import {
   DiscoveryResponseSchema,
 } from "../gen/envoy/service/discovery/v3/discovery_pb.js";
 import { inPushOrder, isWildcardType, TYPE } from "../type-urls.ts";
+import { checkNames, checkTypes } from "./limits.ts";
 import {
   additionHeld,
   desiredNames,
@@ -36,6 +37,8 @@ export class SotwStream {
     const type = request.typeUrl;
     const nonce = request.responseNonce;
     let watch = this.#watches.get(type);
+    checkTypes(this.#watches.size + (watch === undefined ? 1 : 0));
+    checkNames(request.resourceNames, undefined, this.#set?.get(type)?.size ?? 0);
     if (watch === undefined || nonce === "") {
       const former = watch;
       watch = new Watch();

@@ -15,6 +15,7 @@ import {
 } from "../gen/envoy/service/discovery/v3/discovery_pb.js";
 import { shortType, TYPE } from "../type-urls.ts";
 import { DeltaStream } from "./delta.ts";
+import { LimitExceeded } from "./limits.ts";
 import { SotwStream } from "./sotw.ts";
 
 /** World in short: cluster and endpoint and listener and route names, each with a revision. */
@@ -95,6 +96,51 @@ function drain<R>(stream: { next(): R | undefined }): R[] {
 }
 const brief = (rs: DeltaDiscoveryResponse[]) =>
   rs.map((r) => `${shortType(r.typeUrl)} +${r.resources.map((x) => x.name).sort()} -${r.removedResources}`);
+
+describe("limits", () => {
+  const names = (count: number, length = 8): string[] =>
+    Array.from({ length: count }, (_, i) => String(i).padStart(length, "n"));
+  const sotw = (resourceNames: string[]) =>
+    new SotwStream(counter()).request(
+      create(DiscoveryRequestSchema, { typeUrl: TYPE.endpoints, resourceNames }),
+    );
+  test.each<[string, () => unknown]>([
+    ["names in one request", () => delta({}).ask(TYPE.endpoints, { resourceNamesSubscribe: names(10_001) })],
+    ["names in one request, state of the world", () => sotw(names(10_001))],
+    [
+      "names in many requests",
+      () => {
+        const s = delta({});
+        for (const first of ["a", "b", "c"])
+          s.ask(TYPE.endpoints, { resourceNamesSubscribe: names(4000).map((name) => first + name) });
+      },
+    ],
+    ["a long name", () => delta({}).ask(TYPE.route, { resourceNamesSubscribe: names(1, 1000) })],
+    ["a long name, state of the world", () => sotw(names(1, 1000))],
+    [
+      "versions of names that it says to have",
+      () =>
+        delta({}).ask(TYPE.cluster, {
+          initialResourceVersions: Object.fromEntries(names(10_001).map((name) => [name, "1"])),
+        }),
+    ],
+    [
+      "types",
+      () => {
+        const s = delta({});
+        for (const name of names(17)) s.ask(name);
+      },
+    ],
+  ])("too much ends the stream: %s", (_name, ask) => {
+    expect(ask).toThrow(LimitExceeded);
+  });
+  test("the same names again are not more; of many resources many may be asked for", () => {
+    const s = delta({ e: Object.fromEntries(names(5000).map((name) => [name, 1])) });
+    s.ask(TYPE.endpoints, { resourceNamesSubscribe: names(10_000) });
+    s.ask(TYPE.endpoints, { resourceNamesSubscribe: names(10_000) });
+    s.ask(TYPE.endpoints, { resourceNamesSubscribe: names(20_000) });
+  });
+});
 
 describe("delta", () => {
   test("an empty first subscription is a wildcard for CDS and nothing for EDS; ACKs get no answer", () => {

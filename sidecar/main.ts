@@ -145,7 +145,8 @@ const xds = new XdsConnection({
   },
 });
 
-const ready = () => secrets.current !== undefined && store.current.listeners.size > 0 && !plane.draining;
+const ready = () =>
+  secrets.current !== undefined && store.current.listeners.size > 0 && !plane.unreachable && !plane.draining;
 const pages = adminSource({
   bootstrap: config,
   version: VERSION,

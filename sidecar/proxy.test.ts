@@ -14,6 +14,7 @@ function snapshotOf(port: number, chain: FilterChain | null): Snapshot {
     port,
     pipe: null,
     bindToPort: true,
+    direction: "INBOUND",
     useOriginalDst: false,
     restoresOriginalDst: false,
     tlsInspector: null,
@@ -87,6 +88,23 @@ test.each([
   client.resume();
   await expect.poll(() => refusals).toEqual([reason]);
   await expect.poll(() => client.destroyed).toBe(true);
+  await proxy.drain(0);
+  app.close();
+});
+
+test("an address that somebody else has: not reachable until it is free, and then taken", async () => {
+  const other = createServer().listen(0, "127.0.0.1");
+  await once(other, "listening");
+  const { app, proxy, client } = await start(chain);
+  client.destroy();
+  const { port } = other.address() as { port: number };
+  expect(await proxy.publish(snapshotOf(port, chain))).toEqual([
+    expect.stringContaining("another process has it"),
+  ]);
+  expect(proxy.unreachable).toBe(true);
+  other.close();
+  await expect.poll(() => proxy.unreachable, { timeout: 5000 }).toBe(false);
+  expect(proxy.listeners.addresses()).toMatchObject([{ port }]);
   await proxy.drain(0);
   app.close();
 });

@@ -12,6 +12,8 @@ export interface Terminals {
   drainHttp(): void;
 }
 
+const BIND_RETRY_MS = 1000;
+
 /** The data plane of one process: published snapshots in, connections served. */
 export class DataPlane {
   readonly listeners: Listeners;
@@ -19,6 +21,7 @@ export class DataPlane {
   readonly #context: AcceptContext;
   #snapshot: Snapshot | null = null;
   #draining = false;
+  #retry: NodeJS.Timeout | undefined;
 
   constructor(context: Omit<AcceptContext, "snapshot">, terminals: Terminals, log: Logger) {
     this.#terminals = terminals;
@@ -41,15 +44,29 @@ export class DataPlane {
     return this.#draining;
   }
 
-  /** One assignment, then the listening sockets follow. Resolves with the addresses that could not be bound. */
+  /** An address at which this workload is to be reached could not be bound: it is not ready. */
+  get unreachable(): boolean {
+    for (const name of this.listeners.unbound)
+      if (this.#snapshot?.listeners.get(name)?.direction === "INBOUND") return true;
+    return false;
+  }
+
+  /**
+   * One assignment, then the listening sockets follow. Resolves with the addresses that could not be bound; they are
+   * tried again until they can, as whoever has them may go.
+   */
   async publish(snapshot: Snapshot): Promise<string[]> {
     this.#snapshot = snapshot;
+    clearTimeout(this.#retry);
     if (this.#draining) return [];
-    return this.listeners.apply(
+    const problems = await this.listeners.apply(
       snapshot.bound
         .filter((listener) => listener.pipe === null)
         .map((listener) => ({ name: listener.name, host: listener.address, port: listener.port })),
     );
+    if (problems.length > 0 && this.#snapshot === snapshot)
+      this.#retry = setTimeout(() => void this.publish(snapshot), BIND_RETRY_MS).unref();
+    return problems;
   }
 
   #accept(socket: Socket, name: string): void {
@@ -63,6 +80,7 @@ export class DataPlane {
   /** Stops accepting, lets what is in flight end, cuts the rest at the deadline. */
   async drain(deadlineMs: number): Promise<void> {
     this.#draining = true;
+    clearTimeout(this.#retry);
     this.listeners.stopAccepting();
     this.#terminals.drainHttp();
     const end = performance.now() + deadlineMs;

@@ -23,6 +23,8 @@ export class Listeners {
   readonly #onConnection: OnConnection;
   readonly #log: Logger;
   readonly connections = new Set<Socket>();
+  /** Names of listeners whose address could not be bound at the last try. */
+  readonly unbound = new Set<string>();
   acceptErrors = 0;
 
   constructor(onConnection: OnConnection, log: Logger) {
@@ -50,11 +52,17 @@ export class Listeners {
     // close() frees the port at once but reports only after the last connection; do not wait for those.
     void Promise.all(closing);
     const problems: string[] = [];
+    for (const name of this.unbound)
+      if (!wanted.some((bind) => bind.name === name)) this.unbound.delete(name);
     await Promise.all(
       [...next].map(async ([key, bind]) => {
         if (this.#bound.has(key)) return;
         const problem = await this.#bind(key, bind);
-        if (problem !== null) problems.push(problem);
+        if (problem === null) this.unbound.delete(bind.name);
+        else {
+          this.unbound.add(bind.name);
+          problems.push(problem);
+        }
       }),
     );
     return problems;

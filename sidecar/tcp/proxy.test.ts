@@ -100,3 +100,18 @@ test("idle timeout counts from the last byte", async () => {
   clock.advance(1001);
   expect((await result).reason).toBe("idle");
 });
+
+test("a server that never answers a client that has ended is given up", async () => {
+  const clock = new TestClock();
+  let heard = false;
+  const { client, result } = await through((s) => s.on("data", () => {}).on("end", () => (heard = true)), {
+    idleTimeoutMs: 3_600_000,
+    clock,
+  });
+  client.end("request");
+  await expect.poll(() => heard).toBe(true);
+  clock.advance(119_000);
+  expect(client.destroyed).toBe(false);
+  clock.advance(2000);
+  expect((await result).reason).toBe("idle");
+});

@@ -18,6 +18,12 @@ export interface TcpOptions {
 }
 
 /**
+ * Where one side has ended and the other says nothing any more, nobody waits an hour: HAProxy's `timeout client-fin`
+ * does the same. Long enough for who answers late.
+ */
+const HALF_CLOSED_IDLE_MS = 120_000;
+
+/**
  * Joins two streams until both directions have ended. A FIN on one side is passed on alone (half-close), a slow
  * reader stops the other side's reading, an error on either side resets the other. `onDone` is called once.
  * Both streams must have been made with allowHalfOpen.
@@ -26,7 +32,7 @@ export class TcpProxy {
   readonly #downstream: Duplex;
   readonly #upstream: Duplex;
   readonly #clock: Clock;
-  readonly #idleMs: number;
+  #idleMs: number;
   readonly #onDone: (result: TcpResult) => void;
   readonly #startedMs: number;
   #sent = 0;
@@ -57,6 +63,9 @@ export class TcpProxy {
     downstream.on("close", () => this.#closed(downstream, upstream));
     upstream.on("close", () => this.#closed(upstream, downstream));
     if (this.#idleMs > 0) this.#armIdle(this.#idleMs);
+    for (const side of [downstream, upstream])
+      if (side.readableEnded) this.#halfClosed();
+      else side.once("end", () => this.#halfClosed());
   }
 
   /** So far, from downstream. */
@@ -88,6 +97,13 @@ export class TcpProxy {
       if (quiet >= this.#idleMs) this.#fail("idle");
       else this.#armIdle(this.#idleMs - quiet);
     });
+  }
+
+  #halfClosed(): void {
+    if (this.#idleMs > 0 && this.#idleMs <= HALF_CLOSED_IDLE_MS) return;
+    this.#idleMs = HALF_CLOSED_IDLE_MS;
+    this.#cancelIdle?.();
+    this.#armIdle(HALF_CLOSED_IDLE_MS);
   }
 
   #fail(reason: TcpResult["reason"]): void {

@@ -43,7 +43,7 @@ export type Shape =
   | { readonly kind: "boolean" }
   | { readonly kind: "integer" | "number"; readonly min: number; readonly max: number }
   | { readonly kind: "duration"; readonly minMs: number }
-  | { readonly kind: "one-of"; readonly names: readonly string[] }
+  | { readonly kind: "one-of"; readonly names: readonly (string | number)[] }
   | { readonly kind: "list"; readonly item: Schema<unknown> }
   | { readonly kind: "map"; readonly item: Schema<unknown>; readonly keys: string }
   | {
@@ -319,7 +319,12 @@ export function regexFault(pattern: string): string | null {
 }
 export const regex = check(text("regex"), regexFault);
 
+const REDIRECTS: readonly number[] = [301, 302, 303, 307, 308];
 /** What an Envoy redirect can answer. */
-export const redirectStatus: Schema<number> = check(int(), (v) =>
-  [301, 302, 303, 307, 308].includes(v) ? null : `must be one of 301, 302, 303, 307, 308, not ${v}`,
+export const redirectStatus: Schema<number> = shaped(
+  (v, path, report) =>
+    REDIRECTS.includes(v as number)
+      ? (v as number)
+      : wrong(v, `one of ${REDIRECTS.join(", ")}`, path, report),
+  { kind: "one-of", names: REDIRECTS },
 );

@@ -94,8 +94,11 @@ function table(
 ): Resource {
   const seen = new Set<string>();
   const written = hosts.flatMap((h) => {
-    const domains = h.domains.filter((d) => !seen.has(d.toLowerCase()));
-    for (const d of domains) seen.add(d.toLowerCase());
+    const domains = h.domains.filter((d) => {
+      const isNew = !seen.has(d.toLowerCase());
+      seen.add(d.toLowerCase());
+      return isNew;
+    });
     return domains.length === 0 ? [] : [hostBytes(h, domains)];
   });
   if (last !== null && !seen.has("*")) written.push(encode(VirtualHostSchema, last));

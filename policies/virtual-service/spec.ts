@@ -34,6 +34,7 @@ import {
   regex,
   required,
   type Schema,
+  shaped,
   str,
   text,
   unlessEmpty,
@@ -79,12 +80,15 @@ const GRPC_STATUS = [
   "UNAUTHENTICATED",
 ];
 /** A name such as "UNAVAILABLE", or its number. */
-const grpcStatus: Schema<number> = (v, path, report) => {
-  const number = /^\d+$/.test(String(v)) ? Number(v) : GRPC_STATUS.indexOf(String(v));
-  if (number >= 0 && number < GRPC_STATUS.length) return number;
-  report(path, "wrong-type", `must be a gRPC status such as "UNAVAILABLE", not ${JSON.stringify(v)}`);
-  return undefined;
-};
+const grpcStatus: Schema<number> = shaped(
+  (v, path, report) => {
+    const number = /^\d+$/.test(String(v)) ? Number(v) : GRPC_STATUS.indexOf(String(v));
+    if (number >= 0 && number < GRPC_STATUS.length) return number;
+    report(path, "wrong-type", `must be a gRPC status such as "UNAVAILABLE", not ${JSON.stringify(v)}`);
+    return undefined;
+  },
+  { kind: "one-of", names: GRPC_STATUS },
+);
 
 const percentage = object({ value: percent });
 const headers = object({ request: requestHeaders, response: responseHeaders });

@@ -42,8 +42,9 @@ export const trace: Command = {
     const one = options["last"] === true;
     const traces = await latest(admin, one ? 1 : limit, services, out);
     if (one) return show(traces[0], admin, out);
-    const rows = await Promise.all(traces.map((summary) => line(admin, summary)));
-    out.result({ traces }, () =>
+    const rows = traces.map(line);
+    const summaries = traces.map(({ whole: _, ...summary }) => summary);
+    out.result({ traces: summaries }, () =>
       rows.length === 0
         ? [[NONE]]
         : [["TIME", "TRACE", "REQUEST", "STATUS", "ENTERED AT", "TOOK", "SPANS", "ERROR"], ...rows],
@@ -108,7 +109,7 @@ async function latest(
   out: Input["out"],
 ): Promise<readonly TraceSummaryAnswer[]> {
   const list = async (more: string): Promise<readonly TraceSummaryAnswer[]> =>
-    (await admin.get<TracesAnswer>(`/traces?limit=${limit}${services}${more}`)).traces;
+    (await admin.get<TracesAnswer>(`/traces?limit=${limit}&whole=true${services}${more}`)).traces;
   const settled = Date.now() - ON_THE_WAY_MS;
   const query = `/traces?limit=${BUSY}&since=${settled}${services}`;
   const { traces: fresh } = await admin.get<TracesAnswer>(query);
@@ -131,11 +132,8 @@ async function untilComplete(trace: TraceSummaryAnswer | undefined, out: Input["
   return true;
 }
 
-async function line(admin: AdminClient, summary: TraceSummaryAnswer): Promise<string[]> {
-  // A trace may be dropped between the two questions.
-  const answer = await admin.get<TraceAnswer>(`/traces/${summary.traceId}`).catch(() => null);
-  const { request, status } =
-    answer === null ? { request: summary.root, status: "" } : requestOf(answer.spans);
+function line(summary: TraceSummaryAnswer): string[] {
+  const { request, status } = requestOf(summary.whole ?? []);
   return [
     time(summary.startMs),
     summary.traceId.slice(0, 12),

@@ -146,6 +146,8 @@ export interface TraceSummaryAnswer {
   readonly durationMs: number;
   readonly spans: number;
   readonly error: boolean;
+  /** With `?whole=true`: the spans by start time. */
+  readonly whole?: TraceAnswer["spans"];
 }
 export interface TracesAnswer {
   /** Newest first. */

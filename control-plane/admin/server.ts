@@ -107,7 +107,7 @@ async function route(request: IncomingMessage, options: AdminOptions): Promise<A
     case "GET objects":
       return list(options, url.searchParams);
     case "GET traces":
-      return tracesAnswer(tracesOf(options), traceQuery(url.searchParams));
+      return tracesAnswer(tracesOf(options), url.searchParams);
     case "GET traces/*": {
       const spans = tracesOf(options).get(rest[0] ?? "");
       if (spans === null) throw new AdminError(404, [`no trace "${rest[0]}" is kept`]);
@@ -221,8 +221,13 @@ function tracesOf({ traces }: AdminOptions): TraceStore {
   return traces;
 }
 
-function tracesAnswer(store: TraceStore, query: TraceQuery): TracesAnswer {
-  return { traces: store.list(query), services: store.services() };
+function tracesAnswer(store: TraceStore, params: URLSearchParams): TracesAnswer {
+  const query = traceQuery(params);
+  const traces =
+    params.get("whole") === "true"
+      ? store.listWhole(query).map(({ summary, spans }) => ({ ...summary, whole: spans }))
+      : store.list(query);
+  return { traces, services: store.services() };
 }
 
 const MAX_TRACES = 1000;

@@ -160,6 +160,15 @@ export class TraceStore {
   }
 
   list(query: TraceQuery): TraceSummary[] {
+    return this.#find(query).map(summary);
+  }
+
+  /** The same with all their spans. */
+  listWhole(query: TraceQuery): { readonly summary: TraceSummary; readonly spans: readonly Span[] }[] {
+    return this.#find(query).map((spans) => ({ summary: summary(spans), spans }));
+  }
+
+  #find(query: TraceQuery): (readonly [Span, ...Span[]])[] {
     const services = query.services ?? [];
     const prefix = query.idPrefix ?? "";
     const since = Math.max(query.sinceMs ?? 0, this.#oldest());
@@ -172,7 +181,7 @@ export class TraceStore {
       .all(since, query.untilMs ?? Number.MAX_SAFE_INTEGER, prefix, `${prefix}g`, ...services, query.limit);
     return found.flatMap((row) => {
       const spans = this.get(row["id"] as string);
-      return spans === null ? [] : [summary(spans)];
+      return spans === null ? [] : [spans];
     });
   }
 

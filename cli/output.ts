@@ -10,8 +10,8 @@ export interface Output {
   result(value: unknown, rows: () => string[][]): void;
   /** One document for machines, or free text for people. */
   document(value: unknown, text: () => string): void;
-  /** Rows as a table that fits the terminal; whole where there is none. */
-  table(rows: string[][]): string;
+  /** Rows as a table that fits the terminal, less an indent; whole where there is none. */
+  table(rows: string[][], indent?: number): string;
   strong(text: string): string;
   bad(text: string): string;
   good(text: string): string;
@@ -101,7 +101,7 @@ export function createOutput(
   return {
     line: (text) => write(`${text}\n`),
     result: (value, rows) => document(value, () => table(rows(), fits)),
-    table: (rows) => table(rows, fits),
+    table: (rows, indent = 0) => table(rows, fits === undefined ? undefined : fits - indent),
     document,
     strong: (text) => style("bold", text),
     bad: (text) => style("red", text),

@@ -6,7 +6,7 @@ import { complete } from "./completion.ts";
 import { EXIT, systemError, UserError } from "./errors.ts";
 import { createOutput, type Format } from "./output.ts";
 import { stateDir } from "./state-dir.ts";
-import { harmless } from "./text.ts";
+import { hang, harmless } from "./text.ts";
 
 export interface Terminal {
   readonly stdout: NodeJS.WriteStream;
@@ -28,6 +28,8 @@ First steps:
 
 Exit codes: 0 done, 1 it failed or what was asked is not so, 2 wrong usage, 130 interrupted; exec has the program's.
 NO_COLOR and FORCE_COLOR are honoured.`;
+
+const NOTES_WIDTH = 80;
 
 /** Runs one command line (without `node` and the script) and returns its exit code; never throws, never exits. */
 export async function weft(argv: readonly string[], terminal: Terminal): Promise<number> {
@@ -86,7 +88,10 @@ function add(
       .default("table"),
   );
   sub.option("--mesh <name>", "which mesh of this machine", "default");
-  if (command.notes !== undefined) sub.addHelpText("after", `\n${command.notes}`);
+  if (command.notes !== undefined) {
+    const lines = command.notes.split("\n").map((line) => hang(line, NOTES_WIDTH, 0));
+    sub.addHelpText("after", `\n${lines.join("\n")}`);
+  }
   if (command.examples.length > 0) {
     sub.addHelpText("after", `\nExamples:\n${command.examples.map((line) => `  $ ${line}`).join("\n")}`);
   }

@@ -1,9 +1,10 @@
 import type { Command } from "../command.ts";
 import { factsOf } from "../describe/facts.ts";
-import { sectionsOf } from "../describe/sections.ts";
+import { type Section, sectionsOf } from "../describe/sections.ts";
 import { EXIT, UserError } from "../errors.ts";
 import { wantedObjects } from "../kind-names.ts";
 import { choose } from "../listing.ts";
+import type { Output } from "../output.ts";
 import { manifestOf } from "../portable.ts";
 import { labelSelector } from "../selector.ts";
 
@@ -40,22 +41,33 @@ export const describe: Command = {
       out.document(
         described.map(({ object, sections }) => ({
           object: manifestOf(object),
-          ...Object.fromEntries(sections.slice(1)),
+          ...Object.fromEntries(sections.slice(1).map(([title, content]) => [title, forPrograms(content)])),
         })),
         () =>
           described
-            .map(({ sections }) =>
-              sections
-                .map(([title, lines]) =>
-                  title === ""
-                    ? lines.join("\n")
-                    : `${out.strong(`${title}:`)}\n${lines.map((line) => `  ${line}`).join("\n")}`,
-                )
-                .join("\n"),
-            )
+            .map(({ sections }) => sections.map((section) => forPeople(section, out)).join("\n"))
             .join("\n\n"),
       );
     if (missing.length > 0) throw new UserError(missing.join("\n"));
     return EXIT.ok;
   },
 };
+
+function forPeople([title, content]: Section, out: Output): string {
+  const lines = isTable(content) ? out.table(content, INDENT.length).split("\n") : content;
+  if (title === "") return lines.join("\n");
+  return `${out.strong(`${title}:`)}\n${lines.map((line) => INDENT + line).join("\n")}`;
+}
+
+const INDENT = "  ";
+
+/** A table as objects, by its heads. */
+function forPrograms(content: Section[1]): unknown {
+  if (!isTable(content)) return content;
+  const [heads = [], ...rows] = content;
+  return rows.map((row) => Object.fromEntries(heads.map((head, i) => [head.toLowerCase(), row[i]])));
+}
+
+function isTable(content: Section[1]): content is string[][] {
+  return Array.isArray(content[0]);
+}

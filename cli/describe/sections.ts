@@ -3,15 +3,15 @@
 import type { SourceInfo, WorkloadInfo } from "#control-plane/admin/contract.ts";
 import { isMade, type Listed } from "../listing.ts";
 import { age, place } from "../object-tables.ts";
-import { table, yamlText } from "../output.ts";
+import { yamlText } from "../output.ts";
 import { hang } from "../text.ts";
 import { type Facts, hasAll, servicesNamed } from "./facts.ts";
 
-/** Lines of a section; none: the section is left out. */
-export type Section = readonly [title: string, lines: readonly string[]];
+/** Lines, or a table with its heads; none: the section is left out. */
+export type Section = readonly [title: string, content: readonly string[] | string[][]];
 type Json = Readonly<Record<string, unknown>>;
 
-const rows = (cells: string[][]): string[] => (cells.length < 2 ? [] : table(cells).split("\n"));
+const rows = (cells: string[][]): string[][] => (cells.length < 2 ? [] : cells);
 const list = (value: unknown): readonly Json[] => (Array.isArray(value) ? (value as Json[]) : []);
 const strings = (value: unknown): readonly string[] => (Array.isArray(value) ? value.map(String) : []);
 const labelsOf = ({ manifest }: Listed): Readonly<Record<string, string>> => manifest.metadata?.labels ?? {};
@@ -124,12 +124,14 @@ const BY_KIND: Readonly<Record<string, (o: Listed, facts: Facts) => Section[]>> 
 function containers({ pod }: Listed): Section {
   const cells = (pod?.containers ?? []).map((c) => [
     c.name,
+    c.role,
     c.state,
+    c.ready ? "yes" : "no",
     c.pid === undefined ? "" : String(c.pid),
     String(c.restarts),
     c.lastExit ?? "",
   ]);
-  return ["Containers", rows([["NAME", "STATE", "PID", "RESTARTS", "LAST EXIT"], ...cells])];
+  return ["Containers", rows([["NAME", "ROLE", "STATE", "READY", "PID", "RESTARTS", "LAST EXIT"], ...cells])];
 }
 
 /** What the control plane knows of pods: only of those that have an address. */

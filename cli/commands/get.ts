@@ -83,12 +83,20 @@ const kindsOf = (objects: readonly Listed[]): Wanted[] =>
 /** Without a kind: one table. As a document it is what people wrote, which `weft apply` takes back. */
 function everything(input: Input, objects: readonly Listed[]): number {
   const { out, options, cwd } = input;
-  if (options["output"] === "name") print(input, objects, false);
-  else
-    out.result(listOf(objects.filter((o) => !isMade(o))), () => [
-      ["KIND", "NAMESPACE", "NAME", "SOURCE"],
-      ...objects.map((o) => [o.kind, o.namespace, o.name, place(o, cwd)]),
-    ]);
+  const format = options["output"];
+  if (format === "name") {
+    print(input, objects, false);
+    return EXIT.ok;
+  }
+  const secrets = objects.filter(({ kind }) => kind === "Secret");
+  out.result(listOf(objects.filter((o) => !isMade(o) && o.kind !== "Secret")), () => [
+    ["KIND", "NAMESPACE", "NAME", "SOURCE"],
+    ...objects.map((o) => [o.kind, o.namespace, o.name, place(o, cwd)]),
+  ]);
+  if (secrets.length > 0 && (format === "json" || format === "yaml")) {
+    const names = secrets.map(({ namespace, name }) => `Secret ${namespace}/${name}`);
+    out.warn(`left out, because their values are not shown: ${names.join(", ")}`);
+  }
   return EXIT.ok;
 }
 

@@ -350,21 +350,17 @@ function namespace(o: Listed, { objects }: Facts): Section[] {
   return [["Objects", rows([["KIND", "COUNT"], ...[...counts].map(([kind, n]) => [kind, String(n)])])]];
 }
 
-/** What a Secret holds is nobody's business at a terminal. */
-function keys({ manifest }: Listed): Section[] {
+/** Of a Secret the keys alone: what it holds does not even come here. */
+function keys({ kind, manifest }: Listed): Section[] {
   const {
     data = {},
     stringData = {},
     binaryData = {},
   } = manifest as Record<string, Readonly<Record<string, string>> | undefined>;
-  return [
-    [
-      "Data",
-      Object.entries({ ...data, ...stringData, ...binaryData }).map(
-        ([key, value]) => `${key}: ${String(value).length} characters`,
-      ),
-    ],
-  ];
+  const lines = Object.entries({ ...data, ...stringData, ...binaryData }).map(([key, value]) =>
+    kind === "Secret" ? key : `${key}: ${String(value).length} characters`,
+  );
+  return [["Data", lines]];
 }
 
 function specSection({ manifest: { spec } }: Listed): Section {

@@ -354,7 +354,10 @@ spec: { selector: { matchLabels: { app: nobody } }, mtls: { mode: STRICT } }
 `);
     expect(await mesh.weft("describe", "pa/nobodys")).toMatch(/Issues:\n {2}warning: \S+:\d+: .*nobodys/);
     const said = await mesh.weft("describe", "secret/hidden");
-    expect(said).toContain("password: 13 characters");
+    expect(said).toMatch(/Data:\n {2}password$/m);
+    const all = await mesh.cli("get", "-o", "yaml");
+    expect(all.err).toBe("left out, because their values are not shown: Secret default/hidden\n");
+    expect(all.out).not.toContain("hidden");
     expect(said).not.toContain("correct-horse");
   });
 });

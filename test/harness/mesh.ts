@@ -334,9 +334,8 @@ export class Mesh {
       async () => {
         const { proxies } = await this.status().catch(() => ({ proxies: [] }));
         const pods = this.#platform().filter(
-          ({ kind, metadata, status }) =>
-            kind === "Pod" &&
-            status.podIP !== undefined &&
+          ({ metadata, status }) =>
+            status?.podIP !== undefined &&
             (metadata.labels?.["security.istio.io/tlsMode"] === "istio" ||
               metadata.annotations?.["inject.istio.io/templates"] === "gateway"),
         );

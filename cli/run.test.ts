@@ -137,18 +137,28 @@ test("apply sends every file under its name, and a refusal names file and line a
   });
 });
 
-test("apply refuses what up would refuse: a Deployment without a program to run", async () => {
+test("apply, validate and up refuse the same, all errors of all files at once, and say the same of the rest", async () => {
   await controlPlane(() => [200, { objects: [], applied: [] }]);
-  writeFileSync(
-    join(home, "web.yaml"),
-    "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec:\n  selector: {matchLabels: {app: web}}\n" +
-      "  template:\n    metadata: {labels: {app: web}}\n    spec:\n      containers:\n      - {name: app, image: nginx}\n",
-  );
-  for (const command of ["apply -f web.yaml", "validate web.yaml", "up web.yaml --mesh other"]) {
+  mkdirSync(join(home, "app"));
+  const deployment = (name: string, spec: string): string =>
+    `apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: ${name}}\nspec:\n  selector: {matchLabels: {app: web}}\n` +
+    `  template:\n    metadata: {labels: {app: web}}\n    spec:\n      containers:\n      - {name: app, ${spec}}\n`;
+  writeFileSync(join(home, "app/web.yaml"), deployment("web", "image: nginx"));
+  writeFileSync(join(home, "app/more.yaml"), deployment("more", "command: [./nowhere]"));
+  writeFileSync(join(home, "app/typo.yaml"), deployment("typo", "comand: [node]"));
+  writeFileSync(join(home, "app/package.json"), "{}");
+  writeFileSync(join(home, "app/quota.yaml"), "apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: q}\n");
+  for (const command of ["apply -f app", "validate app", "up app --mesh other"]) {
     const { code, out, err } = await run(command);
     expect(code).toBe(1);
-    expect(`${out}${err}`).toMatch(/web\.yaml:10.*Deployment default\/web.*no "command"/s);
+    const said = `${out}${err}`;
+    expect(said).toMatch(/web\.yaml:10.*Deployment default\/web.*no "command"/);
+    expect(said).toMatch(/more\.yaml:10.*Deployment default\/more.*nowhere does not exist/);
+    expect(said).toMatch(/typo\.yaml:10.*Deployment default\/typo.*unknown field "comand"/);
   }
+  const kinds = (await run("validate app")).out;
+  expect(kinds).toMatch(/quota\.yaml:2 .*kind ResourceQuota of v1 is not for the mesh: left alone/);
+  expect(kinds).toMatch(/package\.json:1 .*left alone/);
 });
 
 test("delete takes a name, files or all, and one of them, in one request", async () => {

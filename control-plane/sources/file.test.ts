@@ -391,6 +391,10 @@ test("what is applied is not what files say: it takes effect at once, and a save
   rmSync(join(applied, "a.json"));
   wait(200);
   expect(rules()).toBe(ALL);
+  // A copy that nothing can be made of any more keeps no file of people from being removed.
+  writeFileSync(join(applied, "b.json"), "{");
+  wait(WAIT_MS.empty + 1000);
+  expect(names()).toEqual([]);
 });
 
 test("a folder that is long away, and comes back bit by bit, loses nothing", () => {

@@ -12,6 +12,7 @@ import {
 import { FolderWatch } from "./folder-watch.ts";
 import type { LastGood } from "./last-good.ts";
 import { type Read, readOpened, withFile } from "./read-text.ts";
+import { awaitedIssue, missingPath, problem, unreadable } from "./source-issues.ts";
 import { type Awaited, Standing, WAIT_MS } from "./standing.ts";
 import { walk } from "./walk.ts";
 import { hasWriter } from "./writer.ts";
@@ -135,12 +136,12 @@ class Files {
       ...inOrder.flatMap(([, { issues }]) => issues),
       ...this.#awaited()
         .filter(({ forMs }) => forMs >= TOLD_AFTER_MS)
-        .map((one) => this.#issueOf(one)),
+        .map((one) => awaitedIssue(one, this.#blocker())),
     ];
   }
 
   awaited(): readonly { issue: Issue; leftMs: number }[] {
-    return this.#awaited().map((one) => ({ issue: this.#issueOf(one), leftMs: one.leftMs }));
+    return this.#awaited().map((one) => ({ issue: awaitedIssue(one, this.#blocker()), leftMs: one.leftMs }));
   }
 
   #awaited(): readonly Awaited[] {
@@ -333,7 +334,7 @@ class Files {
     );
     if (gone !== undefined) return `${gone} is there again`;
     if (this.unsettled) return "nothing is being written";
-    const broken = [...this.#states].find(([, state]) => state.broken);
+    const broken = [...this.#states].find(([file, state]) => state.broken && !this.#isAtOnce(file));
     return broken === undefined ? null : `${broken[0]} is mended`;
   }
 
@@ -350,31 +351,7 @@ class Files {
     const since = this.#missingSince.get(path);
     if (since === undefined || this.#clock.monotonic() - since < TOLD_AFTER_MS) return [];
     const stands = [...this.#standing.files()].some((file) => file.startsWith(path + sep));
-    return [
-      problem(
-        "warning",
-        "missing-path",
-        path,
-        stands
-          ? "the folder is not there: what it said stands until it is back"
-          : "there is no such file or folder (yet); it is watched for",
-      ),
-    ];
-  }
-
-  #issueOf({ object, why }: Awaited): Issue {
-    const { kind, name, namespace, file, line } = object.source;
-    const message = {
-      "no file": "its file has gone; it holds until that has been so for some seconds",
-      "not in its file": "it is not in its file any more; it holds until that has been so for some seconds",
-      cut: "its file looks half-written; what it said before holds until that has been so for some seconds",
-    }[why];
-    const blocker = this.#blocker();
-    return {
-      ...problem("warning", "awaited", file, `${message}${blocker === null ? "" : `, and until ${blocker}`}`),
-      line,
-      object: namespace === "" ? `${kind} ${name}` : `${kind} ${namespace}/${name}`,
-    };
+    return [missingPath(path, stands)];
   }
 }
 
@@ -393,17 +370,6 @@ function newState(file: string): State {
 
 function isBroken(result: LoadResult): boolean {
   return result.issues.some((i) => i.level === "error");
-}
-
-function problem(level: Issue["level"], code: string, file: string, message: string): Issue {
-  return { level, code, message, file, line: 1, object: "", path: "" };
-}
-
-function unreadable(file: string, message: string): LoadResult {
-  return {
-    objects: [],
-    issues: [problem("error", "unreadable", file, `the file cannot be read: ${message}`)],
-  };
 }
 
 function statOf(path: string): Stats | null {

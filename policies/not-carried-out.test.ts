@@ -38,11 +38,23 @@ test.each([
     "trafficPolicy: { connectionPool: { http: { h2UpgradePolicy: UPGRADE } } }",
     ["connectionPool.http.h2UpgradePolicy"],
   ],
-  ["trafficPolicy: { tls: { mode: SIMPLE } }", ["tls.mode"]],
+  ["trafficPolicy: { tls: { mode: SIMPLE } }", []],
   ["trafficPolicy: { outlierDetection: { consecutive5xxErrors: 1 } }", ["outlierDetection"]],
   [
-    "trafficPolicy: { portLevelSettings: [{ port: { number: 80 }, tls: { mode: SIMPLE } }] }",
-    ["portLevelSettings[0].tls.mode"],
+    "trafficPolicy: { portLevelSettings: [{ port: { number: 80 }, outlierDetection: { interval: 1s } }] }",
+    ["portLevelSettings[0].outlierDetection"],
+  ],
+  [
+    "trafficPolicy: { connectionPool: { tcp: { maxConnectionDuration: 1h } } }",
+    ["connectionPool.tcp.maxConnectionDuration"],
+  ],
+  [
+    "trafficPolicy: { connectionPool: { tcp: { tcpKeepalive: { time: 9s, probes: 3 } } } }",
+    ["connectionPool.tcp.tcpKeepalive.probes"],
+  ],
+  [
+    "trafficPolicy: { connectionPool: { http: { maxConcurrentStreams: 3 } } }",
+    ["connectionPool.http.maxConcurrentStreams"],
   ],
   ["trafficPolicy: { connectionPool: { http: { maxRetries: 1, maxRequestsPerConnection: 1 } } }", []],
   ["trafficPolicy: { tls: { mode: ISTIO_MUTUAL } }", []],
@@ -51,9 +63,9 @@ test.each([
 });
 
 test("of a subset, too", () => {
-  expect(warnings(rule("subsets: [{ name: v1, trafficPolicy: { tls: { mode: SIMPLE } } }]"))).toEqual([
-    "11 spec.subsets[0].trafficPolicy.tls.mode",
-  ]);
+  expect(
+    warnings(rule("subsets: [{ name: v1, trafficPolicy: { outlierDetection: { interval: 1s } } }]")),
+  ).toEqual(["11 spec.subsets[0].trafficPolicy.outlierDetection"]);
 });
 
 test.each([

@@ -1,6 +1,6 @@
 /** Values that no proxy could carry are refused at load, with the field; what Istio takes is taken. */
 import { expect, test } from "vitest";
-import { load } from "./index.ts";
+import { buildWorld, load, validate } from "./index.ts";
 
 const http = (rule: string) =>
   `apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: v}\nspec:\n  hosts: [shop]\n  http:\n    - ${rule}\n`;
@@ -337,4 +337,20 @@ test("0 of a limit is none, as in Istio", () => {
   expect(objects[0]?.spec).toMatchObject({
     trafficPolicy: { connectionPool: { tcp: { maxConnections: undefined, connectTimeout: 1000 } } },
   });
+});
+
+test.each([
+  [
+    "timeout: 1s, retries: {attempts: 1, perTryTimeout: 2s}",
+    "never-reached spec.http[0].retries.perTryTimeout",
+  ],
+  [
+    "retries: {attempts: 1, retryRemoteLocalities: true}",
+    "not-carried-out spec.http[0].retries.retryRemoteLocalities",
+  ],
+  ["match: [{uri: {prefix: api}}]", "never-matches spec.http[0].match[0].uri.prefix"],
+  ["match: [{uri: {exact: ''}}]", "never-matches spec.http[0].match[0].uri.exact"],
+])("is taken, and told: %s", (text, told) => {
+  const found = validate(buildWorld(load(withRoute(text), "v.yaml").objects));
+  expect(found.map((i) => `${i.code} ${i.path}`)).toContain(told);
 });

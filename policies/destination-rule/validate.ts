@@ -68,11 +68,21 @@ function idle(policy: Partial<Policy> | undefined): [field: Path, why: string][]
       ["connectionPool", "http", "h2UpgradePolicy"],
       "HTTP/2 is not there yet: requests go on as HTTP/1.1",
     );
-  if (policy?.tls?.mode === "SIMPLE")
+  tell(
+    http?.maxConcurrentStreams,
+    ["connectionPool", "http", "maxConcurrentStreams"],
+    "HTTP/2 is not there yet: a connection carries one request at a time",
+  );
+  tell(
+    tcp?.maxConnectionDuration,
+    ["connectionPool", "tcp", "maxConnectionDuration"],
+    "Weft's sidecars end no connection for its age yet; a stock Envoy does",
+  );
+  for (const field of ["probes", "interval"] as const)
     tell(
-      true,
-      ["tls", "mode"],
-      "TLS origination is not there yet: calls get 503; let the application speak TLS itself",
+      tcp?.tcpKeepalive?.[field],
+      ["connectionPool", "tcp", "tcpKeepalive", field],
+      "Weft's sidecars set only the time to the first probe (Node has no more); a stock Envoy sets all",
     );
   return found;
 }

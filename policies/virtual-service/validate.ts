@@ -4,6 +4,7 @@ import { findService, fullHost, hostMatches, unknownHost } from "../host.ts";
 import type { Loaded } from "../load.ts";
 import { objectsOf, type Service, seenTogether, type World } from "../world.ts";
 import { place, type Say, type WorldCheck } from "../world-check.ts";
+import { validateDeadValues } from "./dead-values.ts";
 import { delegateFault, findVirtualService, rulesOf } from "./delegate.ts";
 import { gatewayNames, type VirtualService } from "./resolve.ts";
 
@@ -41,6 +42,7 @@ export const validateVirtualServices: WorldCheck = (world, say) => {
       validateMeshHosts(world, say, vs, hosts);
     validateDestinations(world, say, vs, subsets);
     validateDelegates(world, say, vs);
+    validateDeadValues(say, vs);
   }
 };
 

@@ -1,6 +1,6 @@
 import type { WorkloadStatus } from "../contract.ts";
 import { Fields } from "../fields.ts";
-import { type Json, type PlatformObject, record } from "../object.ts";
+import { type Json, list, type PlatformObject, record } from "../object.ts";
 import type { OwnerKey } from "../pods.ts";
 import { type Controller, type ControllerContext, keyOf } from "./controller.ts";
 import { Job } from "./job.ts";
@@ -63,9 +63,14 @@ export class CronJob implements Controller {
     this.#object = object;
     this.#spec = cronJobSpec(object);
     const read = record(context.store.read(this.key));
-    this.#saved = Array.isArray(read["jobs"])
-      ? (read as unknown as Saved)
-      : { created: iso(context.clock.now()), jobs: [] };
+    const since = typeof read["created"] === "string" && !Number.isNaN(Date.parse(read["created"]));
+    this.#saved =
+      since && Array.isArray(read["jobs"])
+        ? ({
+            ...read,
+            jobs: list(read["jobs"]).filter((j) => typeof j["name"] === "string"),
+          } as unknown as Saved)
+        : { created: iso(context.clock.now()), jobs: [] };
     for (const job of this.#saved.jobs) this.#jobs.set(job.name, new Job(context, this.#jobOf(job)));
   }
 

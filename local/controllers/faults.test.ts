@@ -70,6 +70,24 @@ test("kill -9 of the supervisor: what it left ends, names and addresses stay, a 
   expect(meshProcesses(local.stateDir)).toEqual([]);
 });
 
+test.for([
+  "",
+  "null",
+  "[]",
+  '{"revisions":[null,{}],"scale":1,"undo":"x","paused":{}}',
+  '{"hash":"x","done":5}',
+])("what was remembered is damaged: %s", async (text) => {
+  mkdirSync(join(local.stateDir, "workloads"), { recursive: true, mode: 0o700 });
+  for (const key of ["Deployment_default_web", "Job_default_once"])
+    writeFileSync(join(local.stateDir, "workloads", `${key}.json`), text);
+  await local.start([manifest(local.dir), job("once", "exit 0")]);
+  await local.platform.whenReady();
+  expect(local.workload("web")).toMatchObject({ readyPods: 1, trouble: "" });
+  await expect
+    .poll(() => local.workload("once", "Job").conditions, soon)
+    .toMatchObject([{ type: "Complete", status: "True" }]);
+});
+
 test("a process that is killed comes back in its pod; a StatefulSet waits for it before it goes on", async () => {
   await local.start([manifest(local.dir, { kind: "StatefulSet", name: "db", spec: { replicas: 2 } })]);
   await local.platform.whenReady();

@@ -49,8 +49,7 @@ export class Job implements Controller {
     this.#object = object;
     this.#spec = jobSpec(object);
     this.#conditions = new Conditions(context.clock);
-    const read = record(context.store.read(this.key));
-    this.#saved = typeof read["hash"] === "string" ? (read as unknown as Saved) : this.#fresh();
+    this.#saved = readSaved(context.store.read(this.key)) ?? this.#fresh();
     this.#tell();
   }
 
@@ -334,4 +333,15 @@ export class Job implements Controller {
 
 function iso(ms: number): string {
   return new Date(ms).toISOString();
+}
+
+/** Undefined: nothing is known, or what is there makes no sense. */
+function readSaved(value: unknown): Saved | undefined {
+  const saved = record(value) as Partial<Saved>;
+  const whole =
+    typeof saved.hash === "string" &&
+    Number.isInteger(saved.succeeded) &&
+    Number.isInteger(saved.failed) &&
+    Array.isArray(saved.done);
+  return whole ? { ...(saved as Saved), failures: record(saved.failures) as Saved["failures"] } : undefined;
 }

@@ -1,5 +1,5 @@
 import type { Done, RolloutHistory } from "../contract.ts";
-import { type Json, type PlatformObject, record, stringMap } from "../object.ts";
+import { type Json, list, type PlatformObject, record, stringMap } from "../object.ts";
 import type { OwnerKey } from "../pods.ts";
 import { type PodTemplate, readTemplate } from "../spec.ts";
 import type { WorkloadStore } from "../workload-store.ts";
@@ -44,9 +44,7 @@ export class Revisions {
   constructor(store: WorkloadStore, key: OwnerKey) {
     this.#store = store;
     this.#key = key;
-    const read = record(store.read(key));
-    const revisions = Array.isArray(read["revisions"]) ? (read["revisions"] as Revision[]) : [];
-    this.#saved = { ...(read as Partial<Saved>), revisions };
+    this.#saved = readSaved(store.read(key));
   }
 
   /** Kept first, believed then: an operation that cannot be written (a full disk) has not happened. */
@@ -230,4 +228,22 @@ function annotated(raw: Json, restartedAt: string): Json {
 
 function fileOf({ source }: PlatformObject): string {
   return source === undefined ? "its file" : source.file;
+}
+
+/** What of a file that was damaged makes sense. */
+function readSaved(value: unknown): Saved {
+  const saved = record(value) as Partial<Saved>;
+  const { restartedAt, settled } = saved;
+  const revisions = list(saved.revisions).filter(
+    (r) => typeof r["revision"] === "number" && typeof r["hash"] === "string",
+  ) as unknown as Revision[];
+  const { paused, undo, scale } = saved;
+  return {
+    revisions: revisions.map((r) => ({ ...r, template: record(r.template) })),
+    ...(typeof settled === "string" ? { settled } : {}),
+    ...(typeof restartedAt === "string" ? { restartedAt } : {}),
+    ...(typeof record(paused)["value"] === "boolean" ? { paused } : {}),
+    ...(typeof record(undo)["fileHash"] === "string" ? { undo } : {}),
+    ...(typeof record(scale)["value"] === "number" ? { scale } : {}),
+  };
 }

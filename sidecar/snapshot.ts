@@ -384,6 +384,8 @@ export interface RouteAction {
   /** New path (query kept), or null if unchanged. */
   readonly rewritePath: ((path: string) => string) | null;
   readonly upgrades: readonly string[];
+  /** CONNECT ends here, and what follows is passed on as bytes (connect_config). */
+  readonly endsConnect: boolean;
 }
 
 export interface RedirectAction {

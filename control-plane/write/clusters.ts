@@ -3,6 +3,7 @@ import { Memo } from "#lib/memo.ts";
 import { ClusterSchema } from "#xds/gen/envoy/config/cluster/v3/cluster_pb.js";
 import { RawBufferSchema } from "#xds/gen/envoy/extensions/transport_sockets/raw_buffer/v3/raw_buffer_pb.js";
 import { HttpProtocolOptionsSchema } from "#xds/gen/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.js";
+import { connectClusters } from "./connect.ts";
 import { clusterName, sourceMetadata, tcpClusterName, type WriteContext } from "./context.ts";
 import { loadAssignment } from "./endpoints.ts";
 import {
@@ -39,6 +40,8 @@ export function writeClusters(ir: WorkloadIr, context: WriteContext): Resource[]
     if (ir.interception.kind === "transparent")
       bodies.push(passthrough("InboundPassthroughCluster", INBOUND_SOURCE));
   }
+  if (ir.interception.kind === "explicit" && ir.kind === "sidecar")
+    bodies.push(...connectClusters(ir, ir.interception));
   if (context.otlpPath !== null) bodies.push(tracingCluster(context.otlpPath));
   const bound = encode(ClusterSchema, bind(ir.ip));
   return [

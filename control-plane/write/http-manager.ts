@@ -7,6 +7,7 @@ import { RouterSchema } from "#xds/gen/envoy/extensions/filters/http/router/v3/r
 import { HttpConnectionManagerSchema } from "#xds/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js";
 import { UuidRequestIdConfigSchema } from "#xds/gen/envoy/extensions/request_id/uuid/v3/uuid_pb.js";
 import { rbacFilters } from "./authorization.ts";
+import { outsideFilter } from "./connect.ts";
 import type { WriteContext } from "./context.ts";
 import { extension, type Json } from "./resource.ts";
 import { tracing } from "./tracing.ts";
@@ -62,9 +63,13 @@ export function httpManager(context: WriteContext, ir: WorkloadIr, use: HttpMana
       extension("envoy.filters.http.grpc_stats", GrpcStatsSchema, { emit_filter_state: true }),
       extension("envoy.filters.http.fault", HTTPFaultSchema),
       extension("envoy.filters.http.cors", CorsSchema),
+      ...(use.direction === "outbound" && use.absolute ? [outsideFilter] : []),
       extension("envoy.filters.http.router", RouterSchema),
     ],
-    upgrade_configs: [{ upgrade_type: "websocket" }],
+    upgrade_configs: [
+      { upgrade_type: "websocket" },
+      ...(use.direction === "outbound" && use.absolute ? [{ upgrade_type: "CONNECT" }] : []),
+    ],
     stream_idle_timeout: "0s",
     normalize_path: true,
     path_with_escaped_slashes_action: "KEEP_UNCHANGED",

@@ -13,7 +13,9 @@ import { ListenerSchema } from "#xds/gen/envoy/config/listener/v3/listener_pb.js
 import { RouteConfigurationSchema } from "#xds/gen/envoy/config/route/v3/route_pb.js";
 import { OpenTelemetryConfigSchema } from "#xds/gen/envoy/config/trace/v3/opentelemetry_pb.js";
 import { FileAccessLogSchema } from "#xds/gen/envoy/extensions/access_loggers/file/v3/file_pb.js";
+import { ClusterConfigSchema } from "#xds/gen/envoy/extensions/clusters/dynamic_forward_proxy/v3/cluster_pb.js";
 import { CorsPolicySchema, CorsSchema } from "#xds/gen/envoy/extensions/filters/http/cors/v3/cors_pb.js";
+import { FilterConfigSchema as OutsideFilterSchema } from "#xds/gen/envoy/extensions/filters/http/dynamic_forward_proxy/v3/dynamic_forward_proxy_pb.js";
 import { HTTPFaultSchema } from "#xds/gen/envoy/extensions/filters/http/fault/v3/fault_pb.js";
 import { FilterConfigSchema as GrpcStatsSchema } from "#xds/gen/envoy/extensions/filters/http/grpc_stats/v3/config_pb.js";
 import { RBACSchema as HttpRbacSchema } from "#xds/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.js";
@@ -43,6 +45,8 @@ export const registry = createRegistry(
   RouteConfigurationSchema,
   OpenTelemetryConfigSchema,
   FileAccessLogSchema,
+  ClusterConfigSchema,
+  OutsideFilterSchema,
   CorsSchema,
   CorsPolicySchema,
   HTTPFaultSchema,

@@ -17,6 +17,7 @@ import { CorsPolicySchema } from "#xds/gen/envoy/extensions/filters/http/cors/v3
 import { HTTPFaultSchema } from "#xds/gen/envoy/extensions/filters/http/fault/v3/fault_pb.js";
 import { PreviousHostsPredicateSchema } from "#xds/gen/envoy/extensions/retry/host/previous_hosts/v3/previous_hosts_pb.js";
 import { PreviousPrioritiesConfigSchema } from "#xds/gen/envoy/extensions/retry/priority/previous_priorities/v3/previous_priorities_config_pb.js";
+import { connectRoute, connectTargets, OUTSIDE } from "./connect.ts";
 import { clusterName, explicitAddress, sourceMetadata } from "./context.ts";
 import {
   any,
@@ -91,6 +92,7 @@ function table(
   hosts: readonly VirtualHostIr[],
   last: Json | null,
   ignorePorts = true,
+  targets: ReadonlyMap<string, string> | null = null,
 ): Resource {
   const seen = new Set<string>();
   const written = hosts.flatMap((h) => {
@@ -99,7 +101,7 @@ function table(
       seen.add(d.toLowerCase());
       return isNew;
     });
-    return domains.length === 0 ? [] : [hostBytes(h, domains)];
+    return domains.length === 0 ? [] : [hostBytes(h, domains, targets?.get(h.name) ?? null)];
   });
   if (last !== null && !seen.has("*")) written.push(encode(VirtualHostSchema, last));
   const rest = encode(RouteConfigurationSchema, {
@@ -114,13 +116,14 @@ function table(
 /** RouteConfiguration.virtual_hosts. A change of one host serializes one host: the others are copied. */
 const VIRTUAL_HOSTS = 2;
 const hostsBytes = new Memo<Uint8Array>();
-function hostBytes(h: VirtualHostIr, domains: readonly string[]): Uint8Array {
-  const key = domains.length === h.domains.length ? "" : domains.join();
-  return hostsBytes.get(h, key, () => encode(VirtualHostSchema, virtualHost(h, domains)));
+function hostBytes(h: VirtualHostIr, domains: readonly string[], target: string | null): Uint8Array {
+  const key = `${domains.length === h.domains.length ? "" : domains.join()}${target ?? ""}`;
+  return hostsBytes.get(h, key, () => encode(VirtualHostSchema, virtualHost(h, domains, target)));
 }
 
 /** The explicit HTTP proxy sees every port at once, so here the port belongs to the domain. */
 function proxyTable(ir: WorkloadIr): Resource {
+  const targets = connectTargets(ir);
   const declared = ir.outboundHttp.flatMap((t: RouteTableIr) =>
     t.virtualHosts.map((h) => proxied(h, h.domains, t.port)),
   );
@@ -128,7 +131,12 @@ function proxyTable(ir: WorkloadIr): Resource {
   const undeclared = ir.tcpServices.flatMap(({ http, domains }) =>
     (http?.virtualHosts ?? []).map((h) => proxied(h, domains, http!.port)),
   );
-  return table("http_proxy", [...declared, ...undeclared], fallback(ir.outboundMode), false);
+  // Of these there are only bytes: they can be reached through a tunnel alone.
+  const tunnelled = ir.tcpServices.flatMap(({ http, host, port, domains }) =>
+    http !== null ? [] : [{ name: `${host}:${port}`, domains: withPort(domains, port), routes: [] }],
+  );
+  const hosts = [...declared, ...undeclared, ...tunnelled];
+  return table("http_proxy", hosts, fallback(ir.outboundMode, true), false, targets);
 }
 
 /** The same object for the same host, so that its bytes are found again. */
@@ -143,29 +151,35 @@ function withPort(domains: readonly string[], port: number): string[] {
     .flatMap((d) => (port === 80 ? [d, `${d}:${port}`] : [`${d}:${port}`]));
 }
 
-function fallback(mode: WorkloadIr["outboundMode"]): Json {
+/** @param proxy of the HTTP proxy, which has no address that was dialled: it resolves names */
+function fallback(mode: WorkloadIr["outboundMode"], proxy = false): Json {
   const allow = mode === "ALLOW_ANY";
   return {
     name: allow ? "allow_any" : "block_all",
     domains: ["*"],
     include_request_attempt_count: true,
     routes: [
+      ...(proxy ? [connectRoute(allow ? OUTSIDE : null)] : []),
       {
         name: allow ? "allow_any" : "block_all",
         match: { prefix: "/" },
         ...(allow
-          ? { route: { cluster: "PassthroughCluster", timeout: "0s" } }
+          ? { route: { cluster: proxy ? OUTSIDE : "PassthroughCluster", timeout: "0s" } }
           : { direct_response: { status: 502 } }),
       },
     ],
   };
 }
 
-function virtualHost(h: VirtualHostIr, domains: readonly string[]): Json {
+/** @param target the cluster of CONNECT, or null where there is no such thing */
+function virtualHost(h: VirtualHostIr, domains: readonly string[], target: string | null): Json {
   return {
     name: h.name,
     domains: [...domains],
-    routes: h.routes.flatMap((r) => writtenAs(r, domains)).map(route),
+    routes: [
+      ...(target === null ? [] : [connectRoute(target)]),
+      ...h.routes.flatMap((r) => writtenAs(r, domains)).map(route),
+    ],
     include_request_attempt_count: true,
   };
 }

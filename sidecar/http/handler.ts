@@ -17,6 +17,7 @@ import { HeadEdits } from "../http1/write-head.ts";
 import type { Accepted } from "../inbound.ts";
 import { acceptedPath, redirectsEscapedSlashes } from "../path/accepted.ts";
 import { pickCluster } from "../route/action.ts";
+import { withoutPort } from "../route/table.ts";
 import type {
   ConnectionFacts,
   DirectResponseAction,
@@ -38,6 +39,7 @@ import { type RequestObserver, RequestState } from "./request-state.ts";
 import { backOffMs, type RetryBudget, retriesFailure, retriesResponse } from "./retry.ts";
 import { SeenHead } from "./seen-head.ts";
 
+const HTTP_PORT = 80;
 /** Which attempt at the upstream it is, from 1 (include_request_attempt_count). */
 const ATTEMPTS = "x-envoy-attempt-count";
 
@@ -98,23 +100,8 @@ export class HttpHandler implements ExchangeHandler {
       else exchange.respond(426, "low_version", "Upgrade Required", true);
       return;
     }
-    if (request.method === "CONNECT") {
-      const known = config.routes.findVirtualHost(request.authority) !== null;
-      exchange.respond(known ? 405 : 404, known ? "connect_not_allowed" : "route_not_found", "", true);
-      return;
-    }
-    const path = acceptedPath(request.path, config);
-    if (path === null) {
-      exchange.respond(400, "path_normalization_failed", "", true);
-      return;
-    }
-    if (redirectsEscapedSlashes(request.path, config)) {
-      exchange.responseEdits = new HeadEdits();
-      exchange.responseEdits.add("location", path);
-      exchange.respond(307, "path_normalization_redirect");
-      return;
-    }
-    request.path = path;
+    // CONNECT has no path.
+    if (request.method !== "CONNECT" && !normalize(exchange, config)) return;
     this.#edits.clear();
     exchange.requestEdits = this.#edits;
     this.#claims.sanitize(request, this.#edits, config, this.#context.identity());
@@ -173,7 +160,12 @@ export class HttpHandler implements ExchangeHandler {
 
   #route(exchange: Exchange, state: RequestState): void {
     const { route, virtualHost } = state;
-    if (route === null || virtualHost === null) {
+    if (exchange.request.method === "CONNECT" && !endsConnect(state)) {
+      exchange.respond(
+        virtualHost === null ? 404 : 405,
+        virtualHost === null ? "route_not_found" : "connect_not_allowed",
+      );
+    } else if (route === null || virtualHost === null) {
       state.flag = "NR";
       exchange.respond(404, "route_not_found");
     } else if (route.action.kind === "route") this.#forward(exchange, state, route.action);
@@ -220,6 +212,7 @@ export class HttpHandler implements ExchangeHandler {
       const allowed = action.upgrades.length > 0 ? action.upgrades : config.upgrades;
       if (allowed.includes(request.upgrade.toLowerCase())) exchange.upgrade = request.upgrade;
     }
+    exchange.tunnels = request.method === "CONNECT";
     const pool = this.#pick(state);
     if (pool === null) {
       state.flag = "UH";
@@ -238,11 +231,24 @@ export class HttpHandler implements ExchangeHandler {
   #pick(state: RequestState): HostPool | null {
     const cluster = state.cluster!;
     leave(state);
-    const host = cluster.type === "ORIGINAL_DST" ? this.#originalHost() : pickHost(cluster, state.tried);
+    const host =
+      cluster.type === "ORIGINAL_DST"
+        ? this.#originalHost()
+        : cluster.type === "DYNAMIC_FORWARD_PROXY"
+          ? this.#namedHost()
+          : pickHost(cluster, state.tried);
     if (host === null) return null;
     state.host = host;
     host.activeRequests++;
     return this.#context.pools.get(cluster, host, state.alpn, this.#context);
+  }
+
+  /** Whom the request names; its address is found when a connection is made. */
+  #namedHost(): Host {
+    const { authority } = this.#exchange!.request;
+    const name = withoutPort(authority);
+    const port = name.length === authority.length ? HTTP_PORT : Number(authority.slice(name.length + 1));
+    return this.#context.pools.originalHost(name.startsWith("[") ? name.slice(1, -1) : name, port);
   }
 
   #originalHost(): Host | null {
@@ -331,6 +337,28 @@ class Asked implements RbacInput {
     const { sourceAddress } = this.connection;
     return this.config === null ? sourceAddress : remoteAddress(this.#seen.wire!, this.config, sourceAddress);
   }
+}
+
+function endsConnect({ route }: RequestState): boolean {
+  return route !== null && (route.action.kind !== "route" || route.action.endsConnect);
+}
+
+/** False: answered. */
+function normalize(exchange: Exchange, config: HttpConfig): boolean {
+  const { request } = exchange;
+  const path = acceptedPath(request.path, config);
+  if (path === null) {
+    exchange.respond(400, "path_normalization_failed", "", true);
+    return false;
+  }
+  if (redirectsEscapedSlashes(request.path, config)) {
+    exchange.responseEdits = new HeadEdits();
+    exchange.responseEdits.add("location", path);
+    exchange.respond(307, "path_normalization_redirect");
+    return false;
+  }
+  request.path = path;
+  return true;
 }
 
 function afterDelay(

@@ -3,7 +3,7 @@ import { newHost } from "../cluster/hosts.ts";
 import type { Cluster, UpstreamTls } from "../snapshot.ts";
 import { Pools } from "./pools.ts";
 
-const context = { secret: () => null, trustDomain: "cluster.local" };
+const context = { snapshot: () => null, secret: () => null, trustDomain: "cluster.local" };
 const cluster = (hash: string): Cluster => {
   const mtls = { name: "tlsMode-istio", match: { tlsMode: "istio" }, tls: {} as UpstreamTls };
   return {

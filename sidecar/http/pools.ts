@@ -1,5 +1,6 @@
 // hot path
 /** Connections by host and by what decides how they are secured; a host that is gone takes its pools along. */
+import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { chooseTransport } from "../cluster/balancer.ts";
 import { newHost } from "../cluster/hosts.ts";
@@ -8,7 +9,7 @@ import { HostPool } from "../http1/pool.ts";
 import { READ_BY_CALLBACK } from "../http1/read-buffer.ts";
 import type { UpstreamConnection } from "../http1/upstream.ts";
 import { connectUpstream } from "../outbound.ts";
-import type { Cluster, Host } from "../snapshot.ts";
+import type { Cluster, Host, Snapshot } from "../snapshot.ts";
 import type { TlsSecret } from "../tls/secrets.ts";
 
 const MAX_IDLE = 256;
@@ -16,6 +17,7 @@ const MAX_ORIGINAL_HOSTS = 1024;
 
 /** What a new connection is made with. */
 export interface ConnectContext {
+  snapshot(): Snapshot | null;
   secret(): TlsSecret | null;
   readonly trustDomain: string;
 }
@@ -98,6 +100,28 @@ function find(
   return pool;
 }
 
+/** A name that a request brings may lead to this proxy: it would call itself, and so on without end. */
+function isOwnListener(stream: Socket, snapshot: Snapshot | null): boolean {
+  if (snapshot === null) return false;
+  for (const { address, port } of snapshot.bound)
+    if (stream.remotePort === port && stream.remoteAddress === address) return true;
+  return false;
+}
+
+function onOpened(
+  connection: UpstreamConnection,
+  cluster: Cluster,
+  stream: Duplex,
+  context: ConnectContext,
+): void {
+  if (cluster.type !== "DYNAMIC_FORWARD_PROXY" || !isOwnListener(stream as Socket, context.snapshot()))
+    connection.onOpen(stream);
+  else {
+    stream.destroy();
+    connection.fail(Verdict.ConnectFailure);
+  }
+}
+
 function connect(
   connection: UpstreamConnection,
   cluster: Cluster,
@@ -105,8 +129,8 @@ function connect(
   alpn: readonly string[] | null,
   context: ConnectContext,
 ): void {
-  const opened = (stream: Duplex): void => connection.onOpen(stream); // cold: once per connection
   const failed = (): void => connection.fail(Verdict.ConnectFailure); // cold: once per connection
+  const opened = (stream: Duplex): void => onOpened(connection, cluster, stream, context); // cold: once per connection
   const options = {
     secret: context.secret(),
     trustDomain: context.trustDomain,

@@ -19,6 +19,7 @@ import {
 
 export const NO_RETRY = -1;
 
+const EMPTY = Buffer.alloc(0);
 /** Largest request body kept for a retry. */
 const MAX_REPLAY_BYTES = 64 * 1024;
 
@@ -42,6 +43,8 @@ export class Exchange {
   responseEdits: HeadEdits | null = null;
   /** Set before `forward` to the Upgrade token allowed to pass (from `request.upgrade`), else "". */
   upgrade = "";
+  /** Set before `forward` for a CONNECT that ends here: a tunnel to the host instead of a request. */
+  tunnels = false;
   /** Whole exchange and one attempt, in ms; 0 = none. Set before `forward`. */
   timeoutMs = 0;
   tryTimeoutMs = 0;
@@ -98,7 +101,7 @@ export class Exchange {
     if (this.attempts === 0) this.downstream.wantBody();
     this.attempts++;
     if (this.tryTimeoutMs > 0) this.#tryTimer = setTimeout(onTryTimeout, timerMs(this.tryTimeoutMs), this);
-    this.#begin(pool.take());
+    this.#begin(this.tunnels ? pool.takeNew() : pool.take());
   }
 
   /** A byte of this attempt has gone to a host, which may act on it. */
@@ -137,7 +140,8 @@ export class Exchange {
     this.responseStarted = true;
     this.status = status;
     this.detail = detail;
-    const keep = !close && this.upgrade === "" && this.downstream.mayKeepAlive();
+    const keep =
+      !close && this.upgrade === "" && this.request.method !== "CONNECT" && this.downstream.mayKeepAlive();
     // RFC 9110 8.6, 15.4.5: these have no content and say no length.
     const bodiless = status === 204 || status === 304;
     const content = bodiless ? "" : asLatin1(body);
@@ -156,6 +160,12 @@ export class Exchange {
   }
 
   onUpstreamReady(): void {
+    if (this.tunnels) {
+      // RFC 9110 9.3.6: no length, no coding.
+      this.status = 200;
+      this.#tunnel(this.#upstream!, `HTTP/1.1 200 OK\r\n${dateLine()}\r\n`, EMPTY);
+      return;
+    }
     const out = this.#upstream!.out!;
     this.#headSent = true;
     out.add(writeRequestHead(this.request, this.requestEdits, this.upgrade));
@@ -264,13 +274,17 @@ export class Exchange {
 
   /** Only a real 101 to a request that asked makes a tunnel; early bytes were held until now (CVE-2025-64763). */
   onUpgraded(upstream: UpstreamConnection, early: Buffer): void {
-    this.responseStarted = true;
     this.status = 101;
-    this.detail = failureOf(Verdict.Ok).detail;
-    this.#upstream = null;
     this.downstream.handler.onResponse(this, upstream.head); // the route's header mutations; a tunnel is never retried
     const head = writeResponseHead(upstream.head, this.responseEdits, NO_FRAMING, "upgrade");
-    this.downstream.write(`${head.slice(0, -2)}upgrade: ${upstream.head.upgrade}\r\n\r\n`);
+    this.#tunnel(upstream, `${head.slice(0, -2)}upgrade: ${upstream.head.upgrade}\r\n\r\n`, early);
+  }
+
+  #tunnel(upstream: UpstreamConnection, head: string, early: Buffer): void {
+    this.responseStarted = true;
+    this.detail = failureOf(Verdict.Ok).detail;
+    this.#upstream = null;
+    this.downstream.write(head);
     upstream.detach();
     this.#complete();
     this.downstream.tunnelTo(upstream.socket!, early);
@@ -282,7 +296,7 @@ export class Exchange {
     this.#upstream = null;
     if (this.done) return;
     const reused = upstream?.used === true;
-    if (reused && verdict === Verdict.UpstreamReset && this.#renews(upstream)) return;
+    if (reused && (upstream.unread || !this.#headSent) && this.#renews(upstream)) return;
     this.verdict = verdict;
     if (this.responseStarted) {
       // Half a response must look like half a response: reset, never a clean end (RFC 9112 8).
@@ -304,9 +318,8 @@ export class Exchange {
   }
 
   /**
-   * A kept connection died before a byte of an answer, as its host closes idle ones: once, on a new connection, the request
-   * is sent again. Only where it was not sent at all, or where the method is safe: whether the host acted on it nobody
-   * knows (RFC 9110 9.2.2, RFC 9112 9.3.1).
+   * A kept connection was closed by its host, which had not read the request: once, on a new connection, it is sent again
+   * (RFC 9112 9.3.1). What is not safe only where nothing had been sent: a part may have been read (RFC 9110 9.2.2).
    */
   #renews(upstream: UpstreamConnection): boolean {
     if (this.#renewed || !upstream.used || !this.canReplay) return false;

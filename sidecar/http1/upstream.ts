@@ -2,6 +2,7 @@
 /** One connection to a host: one exchange at a time; anything unasked for destroys it (RFC 9112 9.2). */
 import { readSync } from "node:fs";
 import { TLSSocket } from "node:tls";
+import { closedBeforeWrite } from "#lib/peer-closed.ts";
 import { BodyReader } from "./body.ts";
 import { Verdict } from "./errors.ts";
 import { type Exchange, isSafe } from "./exchange.ts";
@@ -30,6 +31,8 @@ export class UpstreamConnection implements BytesOwner {
   out: Outbox | null = null;
   exchange: Exchange | null = null;
   used = false;
+  /** It was kept, and its host closed it before it could have read the request. */
+  unread = false;
   #served = 0;
   closed = false;
   idleSinceMs = 0;
@@ -220,6 +223,12 @@ export class UpstreamConnection implements BytesOwner {
     } else this.destroy();
   }
 
+  /** A host that has read everything closes with FIN; RST says that something was left unread. */
+  onClose(error: unknown): void {
+    if (this.exchange !== null && this.used && error instanceof Error) this.unread = true;
+    this.fail(Verdict.UpstreamReset);
+  }
+
   fail(verdict: Verdict): void {
     const exchange = this.exchange;
     this.exchange = null;
@@ -232,6 +241,7 @@ export class UpstreamConnection implements BytesOwner {
       this.#finish(false);
       return;
     }
+    if (this.exchange !== null && this.used) this.unread = closedBeforeWrite(this.socket!);
     this.fail(Verdict.UpstreamReset);
   }
 
@@ -264,8 +274,8 @@ function onDrain(this: Socket): void {
 function onEnd(this: Socket): void {
   (this as OwnedSocket)[OWNER].onEnd();
 }
-function onClose(this: Socket): void {
-  (this as OwnedSocket)[OWNER].fail(Verdict.UpstreamReset);
+function onClose(this: Socket, error: unknown): void {
+  (this as OwnedSocket)[OWNER].onClose(error);
 }
 /** The events of this turn are known already: only after the next look at all sockets is it certain. */
 function afterNextRead(connection: UpstreamConnection, exchange: Exchange): void {

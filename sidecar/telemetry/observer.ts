@@ -18,6 +18,7 @@ import {
   newRequestId,
   newSpanId,
   newTraceId,
+  readDecision,
   readTraceContext,
   samplePoint,
   type TraceContext,
@@ -51,7 +52,11 @@ export class Telemetry implements RequestObserver {
     let id = plan.replacesRequestId || given === null ? "" : given;
     const context = tracing === null ? null : readTraceContext(request);
     let sampled = false;
-    if (tracing !== null) sampled = context?.sampled ?? this.#samples(tracing, id, request);
+    let decided: boolean | null = null;
+    if (tracing !== null) {
+      decided = context === null ? readDecision(request) : context.sampled;
+      sampled = decided ?? this.#samples(tracing, id, request);
+    }
     if (id === "" && plan.makesRequestId) {
       id = newRequestId(sampled);
       if (given === null) edits.add("x-request-id", id);
@@ -59,7 +64,7 @@ export class Telemetry implements RequestObserver {
     }
     if (!sampled) {
       // A decision against that came with the request is passed on as it came.
-      if (tracing !== null && context?.sampled !== false)
+      if (tracing !== null && decided !== false)
         writeContext(request, edits, context, context?.traceId ?? newTraceId(), newSpanId(), false);
       if (plan.logs.length > 0) state.trace = this.#record(plan, exchange, accepted, id);
       return;
@@ -177,19 +182,17 @@ function writeContext(
   const traceparent = writeTraceparent(traceId, spanId, sampled);
   if (request.has("traceparent")) edits.set("traceparent", traceparent);
   else edits.add("traceparent", traceparent);
-  if (context === null) {
-    // State of a context that could not be read belongs to no trace (trace-context 3.3).
-    if (request.has("tracestate")) edits.remove("tracestate");
-    return;
-  }
+  // State of a context that could not be read belongs to no trace (trace-context 3.3).
+  if (context === null && request.has("tracestate")) edits.remove("tracestate");
+  // Who speaks B3 gets B3, also who brought no more than a decision.
   if (request.has("b3")) edits.set("b3", writeB3Single(traceId, spanId, sampled));
-  if (!request.has("x-b3-traceid")) return;
+  if (!request.has("x-b3-traceid") && !request.has("x-b3-sampled") && !request.has("x-b3-flags")) return;
   edits.set("x-b3-traceid", traceId);
   edits.set("x-b3-spanid", spanId);
   edits.set("x-b3-sampled", sampled ? "1" : "0");
   edits.remove("x-b3-parentspanid");
   edits.remove("x-b3-flags");
-  if (context.parentSpanId !== "") edits.add("x-b3-parentspanid", context.parentSpanId);
+  if (context !== null && context.parentSpanId !== "") edits.add("x-b3-parentspanid", context.parentSpanId);
 }
 
 function flagOf(exchange: Exchange, state: RequestState | null): string {

@@ -326,6 +326,29 @@ test("a sampled parent is continued with its state, in W3C and in the B3 form it
   expect(seen[2]!["x-b3-flags"]).toBe(undefined);
 });
 
+test("B3 that brings a decision and no trace: against it nothing begins, for it a trace does, told in B3 too", async () => {
+  const never = await proxy({ tracing: { random_sampling: { value: 0 } } });
+  await never.get("/app", { b3: "1" });
+  await never.get("/app", { b3: "d" });
+  await never.get("/app", { "x-b3-sampled": "1" });
+  await never.get("/app", { "x-b3-flags": "1" });
+  const sent = await never.spans();
+  expect(sent).toHaveLength(4);
+  const told = (i: number) => `${hex(sent[i]!.traceId)}-${hex(sent[i]!.spanId)}`;
+  expect(never.seen.map((h) => h["traceparent"])).toEqual([0, 1, 2, 3].map((i) => `00-${told(i)}-01`));
+  expect([0, 1].map((i) => never.seen[i]!["b3"])).toEqual([0, 1].map((i) => `${told(i)}-1`));
+  for (const i of [2, 3])
+    expect(never.seen[i]).toMatchObject({ "x-b3-traceid": hex(sent[i]!.traceId), "x-b3-sampled": "1" });
+  const always = await proxy({ tracing: { random_sampling: { value: 100 } } });
+  for (const headers of [{ b3: "0" }, { "x-b3-sampled": "0" }, { "x-b3-sampled": "false" }]) {
+    await always.get("/app", headers as unknown as Record<string, string>);
+    expect(always.seen.at(-1)).toMatchObject(headers);
+    expect(always.seen.at(-1)).not.toHaveProperty("traceparent");
+  }
+  await always.get("/app");
+  expect(await always.spans()).toHaveLength(1);
+});
+
 test("not sampled: no span; a root says so to the next hop, a decision that came passes untouched", async () => {
   const { get, seen, spans } = await proxy({ tracing: { random_sampling: { value: 0 } } });
   await get("/app");

@@ -9,6 +9,7 @@ import {
   parseB3Multi,
   parseB3Single,
   parseTraceparent,
+  readDecision,
   readTraceContext,
   samplePoint,
   writeTraceparent,
@@ -111,6 +112,20 @@ test("W3C wins over B3; a malformed W3C leaves the word to B3; nothing = null", 
   expect(read({ traceparent: `00-${T}-${S}`, b3 })).toMatchObject({ parentSpanId: S, sampled: true });
   expect(read({ "x-b3-traceid": T, "x-b3-spanid": S })).toMatchObject({ traceId: T, sampled: null });
   expect(read({ b3: "0" })).toBeNull();
+});
+
+test("B3 may bring the decision alone", () => {
+  const read = (headers: Record<string, string>) => readDecision({ get: (name) => headers[name] ?? null });
+  expect(["0", "1", "d", "2", ""].map((b3) => read({ b3 }))).toEqual([false, true, true, null, null]);
+  expect(["0", "1", "true", "false", "x"].map((s) => read({ "x-b3-sampled": s }))).toEqual([
+    false,
+    true,
+    true,
+    false,
+    null,
+  ]);
+  expect(read({ "x-b3-flags": "1", "x-b3-sampled": "0" })).toBe(true);
+  expect(read({})).toBeNull();
 });
 
 test("request ids are version 4 UUIDs; a sampled one carries Envoy's mark", () => {

@@ -40,6 +40,16 @@ export function readTraceContext(headers: TraceHeaders): TraceContext | null {
   );
 }
 
+/** B3 may bring the decision without a trace: `b3: 0`, `1` or `d` (debug), X-B3-Sampled, X-B3-Flags. null = none came. */
+export function readDecision(headers: TraceHeaders): boolean | null {
+  const single = headers.get("b3");
+  if (single === "0") return false;
+  if (single === "1" || single === "d" || headers.get("x-b3-flags") === "1") return true;
+  const sampled = headers.get("x-b3-sampled");
+  if (sampled === "1" || sampled === "true") return true;
+  return sampled === "0" || sampled === "false" ? false : null;
+}
+
 /** https://www.w3.org/TR/trace-context/#traceparent-header; versions above 00 may carry more after a dash. */
 export function parseTraceparent(value: string, state = ""): TraceContext | null {
   if (value.length < 55) return null;

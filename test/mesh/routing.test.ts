@@ -1,6 +1,12 @@
 /** What a VirtualService says, said to a real client by both data planes: same answers, same texts. */
+
+import { execFile } from "node:child_process";
+import { once } from "node:events";
+import { createServer } from "node:http";
+import { type AddressInfo, connect } from "node:net";
 import { hostname } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { beforeAll, describe, expect, test } from "vitest";
 import { type Call, call, type Reply } from "#test/harness/call.ts";
 import { onEachDataPlane } from "#test/harness/each-data-plane.ts";
@@ -194,7 +200,7 @@ onEachDataPlane("routing", { from, replace, modes: ["explicit", "transparent"] }
   }
 
   /** The pod's HTTP proxy port. */
-  const proxy = (): Partial<Call> => ({ host: host.replace(/\d+\.\d+$/, "0.1"), port: 15001 });
+  const proxy = () => ({ host: host.replace(/\d+\.\d+$/, "0.1"), port: 15001 });
   const user = (name: string): Partial<Call> => ({ headers: { "x-user": name } });
   test.for<[string, Partial<Call>, string]>([
     ["/exact", {}, "v1"],
@@ -376,15 +382,14 @@ onEachDataPlane("routing", { from, replace, modes: ["explicit", "transparent"] }
       expect(await get(path)).toMatchObject({ status, body });
     });
 
-    testExplicit(
-      "a host that nobody has: passed through, which has nowhere to go from the proxy's own address",
-      async () => {
-        const nowhere = { headers: { host: "nowhere.example:8080" } };
-        const answer = { status: 503, body: "no healthy upstream" };
-        expect(await get("/", nowhere)).toMatchObject(answer);
-        expect(await get("http://nowhere.example:8080/", { ...nowhere, ...proxy() })).toMatchObject(answer);
-      },
-    );
+    testExplicit("a host that nobody has: passed through, which leads nowhere", async () => {
+      const nowhere = { headers: { host: "nowhere.example:8080" } };
+      const answer = { status: 503, body: "no healthy upstream" };
+      expect(await get("/", nowhere)).toMatchObject(answer);
+      expect(await get("http://nowhere.example:8080/", { ...nowhere, ...proxy() })).toMatchObject({
+        status: 503,
+      });
+    });
 
     testExplicit("the HTTP proxy port: absolute form, by every name of the service", async () => {
       for (const name of ["echo", "echo.default", "echo.default.svc", "echo.default.svc.cluster.local"]) {
@@ -392,6 +397,64 @@ onEachDataPlane("routing", { from, replace, modes: ["explicit", "transparent"] }
         expect(await who(`http://${name}:8080/exact`, request)).toBe("v1");
         expect(await who(`http://${name}:8080/else`, request)).toBe("v2");
       }
+    });
+  });
+
+  describe("what a program does that knows of the HTTP proxy alone", () => {
+    testExplicit("CONNECT to a service: what comes through the tunnel meets its routes", async () => {
+      for (const name of ["echo", "echo.default.svc.cluster.local"]) {
+        const { socket, status } = await connectThrough(proxy(), `${name}:8080`);
+        expect(status).toBe(200);
+        for (const [path, version] of [
+          ["/exact", "v1"],
+          ["/else", "v2"],
+          ["/exact", "v1"],
+        ] as const) {
+          socket.write(`GET ${path} HTTP/1.1\r\nHost: ${name}:8080\r\n\r\n`);
+          expect(String((await once(socket, "data"))[0])).toMatch(new RegExp(`"service":"echo-${version}-`));
+        }
+        socket.destroy();
+      }
+    });
+
+    testExplicit("CONNECT to a TCP service", async () => {
+      const { socket, status } = await connectThrough(proxy(), "echo:9000");
+      expect(status).toBe(200);
+      socket.write("bytes");
+      expect(String((await once(socket, "data"))[0])).toBe("bytes");
+      socket.destroy();
+    });
+
+    testExplicit("Node's fetch", async () => {
+      const { host, port } = proxy();
+      const script = `fetch("http://echo:8080/exact").then(async (r) => console.log(r.status, (await r.json()).service.slice(0, 7)))`;
+      const { stdout } = await promisify(execFile)(process.execPath, ["-e", script], {
+        env: { PATH: process.env["PATH"], NODE_USE_ENV_PROXY: "1", HTTP_PROXY: `http://${host}:${port}` },
+      });
+      expect(stdout.trim()).toBe("200 echo-v1");
+    });
+
+    testExplicit("hosts outside of the mesh: by an absolute target and through a tunnel", async () => {
+      const outside = createServer((request, response) => void response.end(`outside ${request.url}`));
+      outside.listen(0, "127.0.0.1");
+      await once(outside, "listening");
+      const { port } = outside.address() as AddressInfo;
+      const headers = { host: `localhost:${port}` };
+      expect(await get(`http://localhost:${port}/a?b=c`, { ...proxy(), headers })).toMatchObject({
+        status: 200,
+        body: "outside /a?b=c",
+      });
+      const { socket, status } = await connectThrough(proxy(), `localhost:${port}`);
+      expect(status).toBe(200);
+      socket.write(`GET /tunnel HTTP/1.1\r\nHost: localhost:${port}\r\nConnection: close\r\n\r\n`);
+      expect(String((await once(socket, "data"))[0])).toContain("outside /tunnel");
+      socket.destroy();
+      outside.close();
+      outside.closeAllConnections();
+    });
+
+    testExplicit("a tunnel to a port that nobody listens on is 503", async () => {
+      expect((await connectThrough(proxy(), "localhost:1")).status).toBe(503);
     });
   });
 
@@ -461,3 +524,11 @@ onEachDataPlane("routing", { from, replace, modes: ["explicit", "transparent"] }
     );
   });
 });
+
+async function connectThrough(proxy: { host: string; port: number }, authority: string) {
+  const socket = connect({ ...proxy, allowHalfOpen: true });
+  socket.on("error", () => {});
+  socket.write(`CONNECT ${authority} HTTP/1.1\r\nHost: ${authority}\r\n\r\n`);
+  const [head] = (await once(socket, "data")) as [Buffer];
+  return { socket, status: Number(/^HTTP\/1\.1 (\d+) /.exec(String(head))?.[1]) };
+}

@@ -64,7 +64,9 @@ export function decodeHttp(wire: HttpConnectionManager, problems: Problems): Htt
         ? decodeRoutes(spec.value, problems.at("route_config"))
         : new RouteTable(spec.case === "rds" ? spec.value.routeConfigName : "", [], false),
     filters,
-    upgrades: wire.upgradeConfigs.filter((u) => u.enabled !== false).map((u) => u.upgradeType.toLowerCase()),
+    upgrades: wire.upgradeConfigs
+      .filter((u) => u.enabled !== false && u.upgradeType.toLowerCase() !== "connect")
+      .map((u) => u.upgradeType.toLowerCase()),
     streamIdleTimeoutMs: milliseconds(wire.streamIdleTimeout, 300_000),
     requestTimeoutMs: milliseconds(wire.requestTimeout, 0),
     requestHeadersTimeoutMs: milliseconds(wire.requestHeadersTimeout, 0),
@@ -134,7 +136,8 @@ function decodeFilter(wire: WireFilter, problems: Problems): HttpFilter[] {
       ];
   }
   if (OBSERVERS.has(name)) {
-    if (!name.startsWith("istio.")) problems.warn(`${name} has no effect in this proxy`);
+    if (!name.startsWith("istio.") && !name.endsWith("dynamic_forward_proxy"))
+      problems.warn(`${name} has no effect in this proxy`);
     return [{ kind: "noop", name }];
   }
   problems.warn(

@@ -260,6 +260,9 @@ function decodeForward(
   } else problems.error(`cluster specifier ${spec.case ?? "(none)"} is not supported`);
   const totalWeight = clusters.reduce((sum, c) => sum + c.weight, 0);
   if (clusterHeader === null && totalWeight === 0) problems.error("the weights of the clusters add up to 0");
+  const upgrades = wire.upgradeConfigs
+    .filter((u) => u.enabled !== false)
+    .map((u) => u.upgradeType.toLowerCase());
   const host = wire.hostRewriteSpecifier;
   const max = wire.maxStreamDuration;
   if (wire.requestMirrorPolicies.length > 0) problems.at("request_mirror_policies").warn("is ignored");
@@ -285,7 +288,11 @@ function decodeForward(
     hostRewrite: host.case === "hostRewriteLiteral" ? authority(host.value, problems) : null,
     autoHostRewrite: host.case === "autoHostRewrite" && host.value?.value === true,
     rewritePath: decodeRewrite(wire.prefixRewrite, wire.regexRewrite, prefix, problems),
-    upgrades: wire.upgradeConfigs.filter((u) => u.enabled !== false).map((u) => u.upgradeType.toLowerCase()),
+    upgrades: upgrades.filter((type) => type !== "connect"),
+    endsConnect: wire.upgradeConfigs.some(
+      (u) =>
+        u.enabled !== false && u.upgradeType.toLowerCase() === "connect" && u.connectConfig !== undefined,
+    ),
   };
 }
 

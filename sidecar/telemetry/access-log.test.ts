@@ -1,3 +1,7 @@
+import { execFileSync } from "node:child_process";
+import { closeSync, constants, mkdtempSync, openSync, readSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import type { AccessLog, ConnectionFacts, HeadView } from "../snapshot.ts";
 import { AccessLogBuffer, compileJson, compileText, DEFAULT_FORMAT } from "./access-log.ts";
@@ -88,8 +92,35 @@ test("a disk that is full loses lines, which are counted, and ends nothing", asy
   const full = sinks.of({ kind: "file", path: "/dev/full" } as AccessLog);
   for (const text of ["one", "two"]) {
     full.push(text);
-    sinks.flush();
+    await sinks.close(5000);
   }
   expect(sinks.dropped).toBe(2);
   expect(told).toEqual([expect.stringMatching(/^\/dev\/full: ENOSPC/)]);
+});
+
+test("a pipe that nobody reads holds back nothing but its lines; a reader gets all that was kept, in order", async () => {
+  const fifo = join(mkdtempSync(join(tmpdir(), "weft-log-")), "fifo");
+  execFileSync("mkfifo", [fifo]);
+  const told: string[] = [];
+  const sinks = new LogSinks((path, error) => told.push(`${path}: ${error.message}`));
+  const log = sinks.of({ kind: "file", path: fifo } as AccessLog);
+  log.push("lost: nobody has opened it");
+  await sinks.close(5000);
+  expect([sinks.dropped, told.length]).toEqual([1, 1]);
+  const reader = openSync(fifo, constants.O_RDONLY | constants.O_NONBLOCK);
+  const line = "x".repeat(1000);
+  for (let i = 0; i < 300; i++) log.push(`${i} ${line}`); // four times what a pipe holds
+  let got = "";
+  await sinks.close(1); // returns, though nothing is read
+  const piece = Buffer.alloc(1 << 16);
+  await expect
+    .poll(() => {
+      try {
+        got += piece.toString("latin1", 0, readSync(reader, piece));
+      } catch {}
+      return got.split("\n").length;
+    })
+    .toBe(301);
+  expect(got.match(/^\d+/gm)?.map(Number)).toEqual(Array.from({ length: 300 }, (_, i) => i));
+  closeSync(reader);
 });

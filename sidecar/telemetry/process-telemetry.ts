@@ -24,6 +24,9 @@ export interface TelemetryOptions {
   readonly log: Logger;
 }
 
+/** For the last lines of the access log, when the process ends. */
+const LAST_LINES_MS = 500;
+
 export class ProcessTelemetry {
   readonly registry = new MetricRegistry();
   readonly http: Telemetry;
@@ -64,7 +67,7 @@ export class ProcessTelemetry {
 
   /** What is held goes out, if the collector takes it now: a proxy that ends does not wait for one that is gone. */
   async close(): Promise<void> {
-    this.#sinks.flush();
+    await this.#sinks.close(LAST_LINES_MS);
     const limit = Promise.withResolvers<void>();
     const timer = setTimeout(limit.resolve, CLOSE_MS);
     await Promise.race([this.#spans.flush(), limit.promise]);

@@ -78,8 +78,10 @@ test("a kept connection is never made a tunnel, nor a tunnel kept", async () => 
 
 test("a client that leaves while the tunnel is made takes it along", async () => {
   await start([connectTo("backend"), all]);
-  const socket = connect(plane.port, "127.0.0.1");
+  const socket = connect(plane.port, "127.0.0.1").resume();
+  sockets.push(socket);
   socket.end(CONNECT);
+  await new Promise((closed) => socket.on("close", closed));
   await expect.poll(() => plane.open.size).toBe(0);
   await expect.poll(() => backend.connections.every(({ end }) => end !== "")).toBe(true);
 });

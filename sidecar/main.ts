@@ -137,6 +137,7 @@ const xds = new XdsConnection({
   ...(discovery.rootCert === null ? {} : { rootCertFile: discovery.rootCert }),
   backoff: new Backoff(RECONNECT_MS.base, RECONNECT_MS.most),
   onStatus: ({ connected, error }) => {
+    if (!connected) stats.unreachable();
     if (connected !== xdsConnected) {
       if (connected) stats.connected();
       else log.warn("the control plane is out of reach; the last configuration serves", { reason: error });

@@ -20,8 +20,6 @@ export interface AdminSource {
   prometheus(): string;
   setLogLevel(level: LogLevel): void;
   drain(): void;
-  /** null = the endpoint is off. */
-  readonly quit: (() => void) | null;
 }
 
 const LOCAL_HOSTS = new Set(["localhost", "127.0.0.1", "[::1]", ""]);
@@ -91,9 +89,9 @@ function pathOf(request: IncomingMessage): string {
 
 const PAGES = `/ready /server_info /config_dump[?include_eds&resource=&name_regex=] /clusters[?format=json] /listeners[?format=json]
 /certs /stats[?filter=&format=json|prometheus] /stats/prometheus /memory
-POST: /logging[?level=debug|info|warn|error|silent] /drain_listeners /quitquitquit
+POST: /logging[?level=debug|info|warn|error|silent] /drain_listeners
 `;
-const CHANGING = new Set(["/logging", "/drain_listeners", "/quitquitquit"]);
+const CHANGING = new Set(["/logging", "/drain_listeners"]);
 
 async function answer(
   request: IncomingMessage,
@@ -149,10 +147,6 @@ async function answer(
     case "/drain_listeners":
       source.drain();
       return reply(response, 200, "OK\n");
-    case "/quitquitquit":
-      if (source.quit === null) return reply(response, 403, "off; it must be enabled in the configuration\n");
-      reply(response, 200, "OK\n");
-      return source.quit();
     default:
       return reply(response, 404, "no such page; / lists them\n");
   }

@@ -81,6 +81,5 @@ export function adminSource(running: Running): AdminSource {
       running.setLogLevel(next);
     },
     drain: () => running.drain(),
-    quit: null,
   };
 }

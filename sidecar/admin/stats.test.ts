@@ -14,8 +14,8 @@ const STATE: ProcessState = {
   logLinesLost: 0,
 };
 const hosts = [
-  { health: "HEALTHY", activeRequests: 2 },
-  { health: "UNHEALTHY", activeRequests: 1 },
+  { health: "HEALTHY", activeRequests: 2, ejectedUntilMs: 0 },
+  { health: "UNHEALTHY", activeRequests: 1, ejectedUntilMs: 0 },
 ];
 const SNAPSHOT = {
   clusters: new Map([["c", { name: "c", hosts }]]),

@@ -1,4 +1,5 @@
 /** The process's own numbers: Envoy's names for /stats (pilot-agent and dashboards ask for those), ours for Prometheus. */
+import { isHealthy } from "../cluster/balancer.ts";
 import type { Snapshot } from "../snapshot.ts";
 import type { MetricRegistry } from "../telemetry/metrics.ts";
 
@@ -22,9 +23,14 @@ const SHORT = new Map([
   ["envoy.config.route.v3.RouteConfiguration", "rds"],
 ]);
 
+/** One event loop serves all connections. */
+const WORKERS = 1;
+
 export class ProcessStats {
   readonly #registry: MetricRegistry;
   readonly #updates = new Map<string, { success: number; rejected: number }>();
+  /** Streams that could not be opened, or broke. */
+  #failures = 0;
 
   constructor(registry: MetricRegistry) {
     this.#registry = registry;
@@ -43,6 +49,10 @@ export class ProcessStats {
         ["result", refused ? "rejected" : "accepted"],
       ])
       .inc();
+  }
+
+  unreachable(): void {
+    this.#failures++;
   }
 
   connected(): void {
@@ -64,8 +74,8 @@ export class ProcessStats {
     const updates = (type: string, prefix: string): [string, number][] => {
       const { success, rejected } = this.#updates.get(type)!;
       return [
-        [`${prefix}.update_attempt`, success + rejected],
-        [`${prefix}.update_failure`, 0],
+        [`${prefix}.update_attempt`, success + rejected + this.#failures],
+        [`${prefix}.update_failure`, this.#failures],
         [`${prefix}.update_rejected`, rejected],
         [`${prefix}.update_success`, success],
       ];
@@ -80,7 +90,7 @@ export class ProcessStats {
     yield ["server.state", state.draining ? 1 : state.ready ? 0 : 2];
     yield ["server.live", state.ready ? 1 : 0];
     yield ["server.uptime", Math.floor(process.uptime())];
-    yield ["server.concurrency", 1];
+    yield ["server.concurrency", WORKERS];
     yield ["server.total_connections", state.connections];
     const memory = process.memoryUsage();
     yield ["server.memory_allocated", memory.heapUsed + memory.external];
@@ -91,11 +101,12 @@ export class ProcessStats {
         "server.days_until_first_cert_expiring",
         Math.max(0, Math.floor((state.certificateExpiresMs - Date.now()) / 86_400_000)),
       ];
+    const nowMs = performance.now();
     for (const { name, hosts } of snapshot.clusters.values()) {
       const sum = (of: (host: (typeof hosts)[number]) => number) =>
         hosts.reduce((n, host) => n + of(host), 0);
       yield [`cluster.${name};.membership_total`, hosts.length];
-      yield [`cluster.${name};.membership_healthy`, sum((h) => (h.health === "UNHEALTHY" ? 0 : 1))];
+      yield [`cluster.${name};.membership_healthy`, sum((h) => (isHealthy(h, nowMs) ? 1 : 0))];
       yield [`cluster.${name};.upstream_rq_active`, sum((h) => h.activeRequests)];
     }
   }

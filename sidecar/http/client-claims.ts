@@ -1,12 +1,12 @@
 // hot path
 /** What a client may not say for itself goes before any filter sees it; what we know of it is said instead. */
-import { createHash } from "node:crypto";
 import { TLSSocket } from "node:tls";
 import { Field } from "../http1/header-block.ts";
 import type { RequestHead } from "../http1/request-head.ts";
 import type { HeadEdits } from "../http1/write-head.ts";
 import type { Accepted } from "../inbound.ts";
 import type { HttpConfig } from "../snapshot.ts";
+import { xfccElement } from "./xfcc.ts";
 
 const XFCC = "x-forwarded-client-cert";
 const XFF = "x-forwarded-for";
@@ -21,8 +21,6 @@ export class ClientClaims {
   readonly #inbound: boolean;
   readonly #proven: boolean;
   readonly #scheme: "http" | "https";
-  /** SHA-256 of the peer's certificate in hex; null until it is asked for. */
-  #certHash: string | null = null;
   /** Our x-forwarded-client-cert, and what it was made for. */
   #xfcc = "";
   #xfccBy = "";
@@ -70,17 +68,8 @@ export class ClientClaims {
   #ownXfcc(config: HttpConfig, by: string): string {
     if (this.#xfccOf === config && this.#xfccBy === by) return this.#xfcc;
     const { facts, stream } = this.#accepted;
-    if (this.#certHash === null) {
-      const raw = stream instanceof TLSSocket ? stream.getPeerCertificate().raw : undefined;
-      this.#certHash = raw === undefined ? "" : createHash("sha256").update(raw).digest("hex");
-    }
-    const parts: string[] = [];
-    if (by !== "") parts.push(`By=${by}`);
-    if (this.#certHash !== "") parts.push(`Hash=${this.#certHash}`);
-    if (config.setCurrentClientCertDetails.subject) parts.push('Subject=""');
-    if (config.setCurrentClientCertDetails.uri)
-      for (const identity of facts.peerIdentities) parts.push(`URI=${identity}`);
-    this.#xfcc = parts.join(";");
+    const certificate = stream instanceof TLSSocket ? (stream.getPeerX509Certificate() ?? null) : null;
+    this.#xfcc = xfccElement(certificate, by, facts.peerIdentities, config.setCurrentClientCertDetails);
     this.#xfccBy = by;
     this.#xfccOf = config;
     return this.#xfcc;

@@ -1,11 +1,15 @@
 import type { DownstreamOptions } from "../http1/downstream.ts";
 import type { FilterChain } from "../snapshot.ts";
 
-/** A head that does not come ends by itself, also where nobody asked for a limit. */
+/** From a request's first byte to the end of its head, where `request_headers_timeout` is not set (Envoy: no limit). */
 const HEAD_TIMEOUT_MS = 60_000;
+/** See DownstreamOptions.lingerMs. */
 const LINGER_MS = 1000;
 
-/** The limits of a connection are those of the chain that accepted it; a stream's follow the snapshot. */
+/**
+ * What a connection manager says of its connections. It holds for the life of the connection, while the limits of a request
+ * (stream idle timeout ...) are read from the newest configuration with each request.
+ */
 export function connectionOptions(terminal: FilterChain["terminal"]): DownstreamOptions {
   if (terminal.kind !== "http") return { headTimeoutMs: HEAD_TIMEOUT_MS, lingerMs: LINGER_MS };
   return {

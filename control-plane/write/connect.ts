@@ -31,7 +31,9 @@ export function connectClusters(ir: WorkloadIr, mode: Explicit): Json[] {
   const own = [...services(ir)].map(([, { address, port }]): Json => {
     const name = connectCluster(address, port);
     const endpoint = {
-      address: { socket_address: { address: explicitAddress(mode.servicePrefix, address), port_value: port } },
+      address: {
+        socket_address: { address: explicitAddress(mode.servicePrefix, address), port_value: port },
+      },
     };
     return {
       name,

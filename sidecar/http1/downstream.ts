@@ -60,6 +60,8 @@ export class DownstreamConnection implements BytesOwner {
   #closeAfter = false;
   #running = false;
   #blocked = false;
+  /** The bytes at hand belong to the read buffer. */
+  #borrowed = false;
   /** While closing: bytes not yet taken by the kernel, and for how many timeouts there was no progress to be seen. */
   #unsent = 0;
   #stalls = 0;
@@ -108,9 +110,31 @@ export class DownstreamConnection implements BytesOwner {
     if (this.idle) this.#close();
   }
 
-  /** A head outlives the call, pipelined requests and bodies may: small copies come from Node's pool. */
+  /**
+   * A head outlives the call, pipelined requests may: small copies come from Node's pool. A body that is passed on at once is
+   * not copied here: a fresh buffer for each read of an upload was 90 MiB that nobody held any more (Node 24.21).
+   */
   onBytes(bytes: Buffer): void {
-    this.onData(Buffer.from(bytes));
+    if (
+      this.#state !== State.Exchange ||
+      this.#body.done ||
+      this.#blocked ||
+      this.#at < this.#buffer.length
+    ) {
+      this.onData(Buffer.from(bytes));
+      return;
+    }
+    this.#borrowed = true;
+    this.onData(bytes);
+    this.#keepRest();
+  }
+
+  /** The bytes at hand are about to be overwritten, or become a head. */
+  #keepRest(): void {
+    if (!this.#borrowed) return;
+    this.#borrowed = false;
+    this.#buffer = this.#at < this.#buffer.length ? Buffer.from(this.#buffer.subarray(this.#at)) : EMPTY;
+    this.#at = 0;
   }
 
   onData(chunk: Buffer): void {
@@ -143,6 +167,7 @@ export class DownstreamConnection implements BytesOwner {
         this.socket.pause();
         return false;
       }
+      this.#keepRest();
       if (this.#at > 0) {
         this.#buffer = this.#buffer.subarray(this.#at);
         this.#at = 0;
@@ -182,7 +207,10 @@ export class DownstreamConnection implements BytesOwner {
       return false;
     }
     if (this.#body.dataEnd > this.#body.dataStart) {
-      this.exchange.onRequestData(this.#buffer.subarray(this.#body.dataStart, this.#body.dataEnd));
+      this.exchange.onRequestData(
+        this.#buffer.subarray(this.#body.dataStart, this.#body.dataEnd),
+        this.#borrowed,
+      );
     }
     if (this.#body.done) this.exchange?.onRequestEnd();
     return true;
@@ -302,6 +330,7 @@ export class DownstreamConnection implements BytesOwner {
     socket.off("end", onEnd);
     this.out.flush();
     if (early.length > 0) socket.write(early);
+    this.#keepRest();
     if (this.#at < this.#buffer.length) upstream.write(this.#buffer.subarray(this.#at));
     this.#buffer = EMPTY;
     this.#at = 0;

@@ -169,18 +169,18 @@ export class Exchange {
     const out = this.#upstream!.out!;
     this.#headSent = true;
     out.add(writeRequestHead(this.request, this.requestEdits, this.upgrade));
-    for (let i = 0; i < this.#kept.length; i++) this.#sendPiece(this.#kept[i]!);
+    for (let i = 0; i < this.#kept.length; i++) this.#sendPiece(this.#kept[i]!, false);
     if (this.requestRead) this.#sendEnd();
     if (this.requestRead || !this.downstream.running) out.flush();
     if (this.retries === 0) this.#dropKept();
     this.downstream.resumeReading();
   }
 
-  /** One piece of request body from downstream. */
-  onRequestData(piece: Buffer): void {
+  /** One piece of request body from downstream. `borrowed`: its bytes are overwritten after this. */
+  onRequestData(piece: Buffer, borrowed: boolean): void {
     this.bytesReceived += piece.length;
     if (!this.#headSent || (this.#replayable && this.retries > 0)) {
-      this.#kept.push(piece);
+      this.#kept.push(borrowed ? Buffer.from(piece) : piece);
       this.#keptBytes += piece.length;
     } else this.#replayable = false;
     if (!this.#headSent) {
@@ -188,7 +188,7 @@ export class Exchange {
       return;
     }
     if (this.#keptBytes > MAX_REPLAY_BYTES || this.retries === 0) this.#dropKept();
-    if (this.#upstream !== null && !this.#sendPiece(piece)) this.downstream.pauseReading();
+    if (this.#upstream !== null && !this.#sendPiece(piece, borrowed)) this.downstream.pauseReading();
   }
 
   onRequestEnd(): void {
@@ -196,11 +196,11 @@ export class Exchange {
     if (this.#headSent && this.#upstream !== null) this.#sendEnd();
   }
 
-  #sendPiece(piece: Buffer): boolean {
+  #sendPiece(piece: Buffer, borrowed: boolean): boolean {
     const out = this.#upstream!.out!;
-    if (this.request.length !== CHUNKED) return out.addBytes(piece, false);
+    if (this.request.length !== CHUNKED) return out.addBytes(piece, borrowed);
     out.add(`${piece.length.toString(16)}\r\n`);
-    const more = out.addBytes(piece, false);
+    const more = out.addBytes(piece, borrowed);
     out.add("\r\n");
     return more;
   }

@@ -36,6 +36,8 @@ const MAX_AHEAD_BYTES = 16 * 1024;
 const MAX_STALLS = 30;
 /** For so many linger timeouts what a client goes on to send after its answer is read and dropped. */
 const MAX_DRAINS = 10;
+/** One more than seems needed: a process that waits for the CPU has read nothing either. */
+const MAX_QUIET = 2;
 /** Quiet for so long, then asked ten times, a second apart (libuv). */
 const KEEPALIVE_MS = 60_000;
 const OWNER = Symbol("downstream connection");
@@ -68,6 +70,7 @@ export class DownstreamConnection implements BytesOwner {
   /** Bytes read at the last look, and for how many timeouts more have come. */
   #drained = 0;
   #drains = 0;
+  #quiet = 0;
   #timer: NodeJS.Timeout | null = null;
   readonly #maxHeadBytes: number;
   readonly #sweep: Sweep;
@@ -299,10 +302,13 @@ export class DownstreamConnection implements BytesOwner {
     const unsent = this.socket.writableLength;
     const read = (this.socket as { bytesRead?: number }).bytesRead ?? 0;
     if (unsent < this.#unsent) this.#stalls = 0;
-    else if (unsent === 0 && (read === this.#drained || ++this.#drains > MAX_DRAINS))
-      this.#stalls = MAX_STALLS;
     else if (unsent > 0) this.#stalls++;
-    if (this.#stalls >= MAX_STALLS) {
+    else if (read === this.#drained) this.#quiet++;
+    else {
+      this.#quiet = 0;
+      this.#drains++;
+    }
+    if (this.#stalls === MAX_STALLS || this.#quiet === MAX_QUIET || this.#drains === MAX_DRAINS) {
       this.socket.destroy();
       return;
     }

@@ -337,6 +337,7 @@ export class Platform {
       // The control plane must have read the last readiness before its proxies can have it.
       this.#tellState();
       let waiting = await this.#unsynced();
+      // Acknowledgements reach the control plane, which tells nobody: it is asked.
       while (waiting.length > 0 && performance.now() < deadline && !this.#stopped) {
         await delay(10);
         waiting = await this.#unsynced();
@@ -371,6 +372,7 @@ export class Platform {
   async #acknowledged(): Promise<void> {
     this.#tellState();
     const deadline = performance.now() + ACKNOWLEDGED_TIMEOUT_MS;
+    // As in whenReady: asked, because nobody tells.
     while (!this.#stopped && performance.now() < deadline && (await this.#unsynced()).length > 0)
       await delay(20);
   }

@@ -438,7 +438,9 @@ function inlineEndpoints(
   mesh: MeshSettings,
 ): Record<number, EndpointIr[]> {
   // A DNS entry without endpoints resolves its own host.
-  const given = e.spec.endpoints ?? (resolution.startsWith("dns") ? [{ address: host }] : []);
+  const listed = e.spec.endpoints ?? [];
+  // Without endpoints the host itself is looked up.
+  const given = listed.length > 0 || !resolution.startsWith("dns") ? listed : [{ address: host }];
   const one = (
     p: ServicePort,
     x: { address: string } & Partial<NonNullable<typeof e.spec.endpoints>[number]>,

@@ -326,6 +326,11 @@ test("the hint for a value that stands for any", () => {
   expect(issues(withRoute('match: [{headers: {x: {prefix: ""}}}]'))[0]).toContain("say `{}` for any value");
 });
 
+test("an empty list of endpoints is none: the host itself is looked up", () => {
+  const { services } = buildWorld(load(entry("resolution: DNS_ROUND_ROBIN, endpoints: []"), "e").objects);
+  expect(services[0]?.inline[80]?.map((e) => e.address)).toEqual(["a.example"]);
+});
+
 test("a regular expression of a megabyte is refused at once", () => {
   expect(issues(withRoute(`match: [{uri: {regex: "${"a".repeat(1_000_000)}"}}]`))[0]).toContain(
     "it has 1000000 characters, 1024 are allowed",

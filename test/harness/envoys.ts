@@ -155,7 +155,8 @@ export class Envoys {
     );
     for (const type of types) {
       const answer = this.#answers.get(`${pod} ${type}`);
-      if (answer === undefined || answer.nonce !== proxy?.types[type]?.nonceSent) return "waiting";
+      const status = proxy?.types[type];
+      if (answer === undefined || answer.nonce !== status?.nonceSent || !status.upToDate) return "waiting";
       if (answer.refused !== null) return answer.refused;
     }
     return "accepted";

@@ -17,7 +17,9 @@ import {
   StderrAccessLogSchema,
   StdoutAccessLogSchema,
 } from "#xds/gen/envoy/extensions/access_loggers/stream/v3/stream_pb.js";
+import { ClusterConfigSchema } from "#xds/gen/envoy/extensions/clusters/dynamic_forward_proxy/v3/cluster_pb.js";
 import { CorsPolicySchema, CorsSchema } from "#xds/gen/envoy/extensions/filters/http/cors/v3/cors_pb.js";
+import { FilterConfigSchema as OutsideFilterSchema } from "#xds/gen/envoy/extensions/filters/http/dynamic_forward_proxy/v3/dynamic_forward_proxy_pb.js";
 import { HTTPFaultSchema } from "#xds/gen/envoy/extensions/filters/http/fault/v3/fault_pb.js";
 import { FilterConfigSchema as GrpcStatsSchema } from "#xds/gen/envoy/extensions/filters/http/grpc_stats/v3/config_pb.js";
 import {
@@ -56,6 +58,8 @@ const KNOWN: readonly DescMessage[] = [
   CorsSchema,
   CorsPolicySchema,
   HTTPFaultSchema,
+  ClusterConfigSchema,
+  OutsideFilterSchema,
   GrpcStatsSchema,
   HttpRbacSchema,
   RBACPerRouteSchema,

@@ -400,7 +400,7 @@ onEachDataPlane("routing", { from, replace, modes: ["explicit", "transparent"] }
     });
   });
 
-  describe("what a program does that knows of the HTTP proxy alone", () => {
+  describe.runIf(mode === "explicit")("what a program does that knows of the HTTP proxy alone", () => {
     testExplicit("CONNECT to a service: what comes through the tunnel meets its routes", async () => {
       for (const name of ["echo", "echo.default.svc.cluster.local"]) {
         const { socket, status } = await connectThrough(proxy(), `${name}:8080`);

@@ -214,6 +214,8 @@ export class Container {
     const why = listens && explainExit(tail, listens.appIp);
     if (why !== undefined) {
       this.hint = why;
+      // Also while it is tried again.
+      this.#host.warn(`${this.spec.name}: ${why}`);
       return `${reason ?? "it ended"}: ${why}`;
     }
     // What could not even be begun was said by our tools, last.

@@ -31,8 +31,8 @@ function resourcesOf(ip: string, serviceAccount: string | null = null) {
     toWorld(objects, config),
     { ip, namespace: "default", serviceAccount, flavour: "envoy-stock" },
     config,
-  );
-  if (set === null) throw new Error(`no pod at ${ip}`);
+  )?.resources;
+  if (set === undefined) throw new Error(`no pod at ${ip}`);
   const names = (type: string) => [...(set.get(`type.googleapis.com/envoy.config.${type}`)?.keys() ?? [])];
   return { set, names };
 }
@@ -88,7 +88,7 @@ spec: {selector: {matchLabels: {app: gw}}, rules: [{to: [{operation: {methods: [
       serviceAccount: null,
       flavour: "envoy-stock",
     } as const;
-    const listeners = resourcesFor(toWorld(edge, config), node, config)?.get(
+    const listeners = resourcesFor(toWorld(edge, config), node, config)?.resources.get(
       "type.googleapis.com/envoy.config.listener.v3.Listener",
     );
     const bytes = [...(listeners?.values() ?? [])].map(({ any }) =>

@@ -14,7 +14,14 @@ import {
 import { type PackedResource, type ResourceSet, TYPE } from "#xds/index.ts";
 import type { Config } from "./config.ts";
 import { overlay } from "./sources/applied.ts";
-import { clusterName, type Resource, type WriteContext, write, writeEndpoints } from "./write/index.ts";
+import {
+  clusterName,
+  type Resource,
+  type Unwritten,
+  type WriteContext,
+  write,
+  writeEndpoints,
+} from "./write/index.ts";
 
 /**
  * The map of the control plane: objects -> world -> resolve -> write -> what serve hands to each proxy. Pure; every
@@ -38,24 +45,48 @@ export interface ProxyNode {
   readonly flavour: WriteContext["flavour"];
 }
 
+/** What there is for one proxy. */
+export interface Configuration {
+  readonly resources: ResourceSet;
+  /** What should be in it and could not be written. */
+  readonly unwritten: readonly Unwritten[];
+}
+
 /** All resources of the proxy at `ip` in `namespace`; null when the platform knows no such pod of that account. */
-export function resourcesFor(world: World, node: ProxyNode, config: Config): ResourceSet | null {
-  const workload = byAddress
-    .get(world.workloads, "", () => new Map(world.workloads.map((w) => [`${w.namespace}/${w.ip}`, w])))
-    .get(`${node.namespace}/${node.ip}`);
+export function resourcesFor(world: World, node: ProxyNode, config: Config): Configuration | null {
+  const workload = workloadAt(world, node);
   if (workload === undefined) return null;
   // The address is only what the proxy says of itself.
   if (node.serviceAccount !== null && node.serviceAccount !== workload.serviceAccount) return null;
+  return configure(world, workload, node.flavour, config);
+}
+
+export function workloadAt(world: World, { namespace, ip }: ProxyNode): Workload | undefined {
+  return byAddress
+    .get(world.workloads, "", () => new Map(world.workloads.map((w) => [`${w.namespace}/${w.ip}`, w])))
+    .get(`${namespace}/${ip}`);
+}
+
+function configure(
+  world: World,
+  workload: Workload,
+  flavour: WriteContext["flavour"],
+  config: Config,
+): Configuration {
   const ir = resolve(world, workload);
-  const set = new Map(
-    described.get(ir, node.flavour, () => pack(write(ir, contextOf(config, node.flavour)))),
-  );
-  set.set(TYPE.endpoints, endpointsFor(world, ir));
-  return set;
+  const { packs, unwritten } = described.get(ir, flavour, () => {
+    const writing = write(ir, contextOf(config, flavour));
+    return { packs: pack(writing.resources), unwritten: writing.unwritten };
+  });
+  const endpoints = endpointsFor(world, ir);
+  return {
+    resources: new Map([...packs, [TYPE.endpoints, endpoints.map]]),
+    unwritten: endpoints.unwritten.length === 0 ? unwritten : [...unwritten, ...endpoints.unwritten],
+  };
 }
 const byAddress = new Memo<ReadonlyMap<string, Workload>>();
 /** Clusters, listeners and routes of one IR: untouched by endpoints. */
-const described = new Memo<ReadonlyMap<string, ReadonlyMap<string, PackedResource>>>();
+const described = new Memo<{ readonly packs: ResourceSet; readonly unwritten: readonly Unwritten[] }>();
 
 const contexts = new Memo<WriteContext>();
 function contextOf(config: Config, flavour: WriteContext["flavour"]): WriteContext {
@@ -68,7 +99,10 @@ function contextOf(config: Config, flavour: WriteContext["flavour"]): WriteConte
   }));
 }
 
-type Endpoints = ReadonlyMap<string, PackedResource>;
+interface Endpoints {
+  readonly map: ReadonlyMap<string, PackedResource>;
+  readonly unwritten: readonly Unwritten[];
+}
 const endpointMaps = new WeakMap<World, WeakMap<readonly ClusterIr[], Endpoints>>();
 const assignments = new Memo<PackedResource>();
 
@@ -82,23 +116,30 @@ function endpointsFor(world: World, ir: WorkloadIr): Endpoints {
   let found = ofWorld.get(ir.clusters);
   if (found === undefined) {
     const map = new Map<string, PackedResource>();
+    const unwritten: Unwritten[] = [];
     for (const cluster of ir.clusters) {
       if (cluster.endpoints.kind !== "eds") continue;
       const name = clusterName(cluster);
       const endpoints = endpointsOf(world, cluster);
-      map.set(
-        name,
-        assignments.get(endpoints, name, () => packed(writeEndpoints(name, endpoints))),
-      );
+      try {
+        map.set(
+          name,
+          assignments.get(endpoints, name, () => packed(writeEndpoints(name, endpoints))),
+        );
+      } catch (error) {
+        const sources = cluster.source === null ? [] : [cluster.source];
+        const reason = (error as Error).message;
+        unwritten.push({ typeUrl: TYPE.endpoints, name, reason, sources, host: null });
+      }
     }
-    found = map;
+    found = { map, unwritten };
     ofWorld.set(ir.clusters, found);
   }
   return found;
 }
 
 const packs = new WeakMap<Resource, PackedResource>();
-function packed(r: Resource): PackedResource {
+export function packed(r: Resource): PackedResource {
   let found = packs.get(r);
   if (found === undefined) {
     found = new Packed(r);

@@ -86,7 +86,7 @@ beforeEach(async () => {
       },
     ],
     failures: () => new Map(),
-    resources: () => new Map([[NODE, resourcesFor(world, node, config)]]),
+    resources: () => new Map([[NODE, resourcesFor(world, node, config)!.resources]]),
     traces,
     reload: source.reload,
   });

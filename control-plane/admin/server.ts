@@ -47,8 +47,8 @@ export interface AdminOptions {
   readonly proxies: () => readonly ProxyStatus[];
   /** What connected proxies were last given, by node id. */
   readonly resources: () => ReadonlyMap<string, ResourceSet | null>;
-  /** Proxies that nothing could be made for, by node id, and why. */
-  readonly failures: () => ReadonlyMap<string, string>;
+  /** Proxies for which not everything could be made, by node id, and why. */
+  readonly failures: () => ReadonlyMap<string, readonly string[]>;
   /** Null: this control plane receives no spans. */
   readonly traces: TraceStore | null;
   /** Reads the sources again, now. */
@@ -258,16 +258,26 @@ function worldOf(options: AdminOptions): WorldAnswer {
   for (const { source } of world.objects) counts[source.kind] = (counts[source.kind] ?? 0) + 1;
   const issues = [...options.issues(), ...validate(world)].filter(({ code }) => code !== "awaited");
   const of = (level: Issue["level"]) => issues.filter((i) => i.level === level).map(sayIssue);
-  const failures = [...options.failures()].map(
-    ([node, reason]) => `proxy ${node.split("~")[2] ?? node} keeps its former configuration: ${reason}`,
+  const failures = Map.groupBy(
+    [...options.failures()].flatMap(([node, reasons]) => reasons.map((reason) => ({ node, reason }))),
+    ({ reason }) => reason,
   );
   return {
     version: versionOf(world),
     counts,
-    errors: [...of("error"), ...failures],
+    errors: [
+      ...of("error"),
+      ...[...failures].map(([reason, proxies]) => `${reason} (${sayProxies(proxies.map((p) => p.node))})`),
+    ],
     warnings: of("warning"),
     awaited: options.awaited().map(({ issue, leftMs }) => `${sayIssue(issue)} (${sayLeft(leftMs)})`),
   };
+}
+
+function sayProxies(nodes: readonly string[]): string {
+  const names = nodes.map((node) => node.split("~")[2] ?? node);
+  const more = names.length > 3 ? ` and ${names.length - 3} more` : "";
+  return `${names.length === 1 ? "proxy" : "proxies"} ${names.slice(0, 3).join(", ")}${more}`;
 }
 
 function sayLeft(ms: number): string {

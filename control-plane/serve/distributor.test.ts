@@ -1,8 +1,9 @@
-import { create } from "@bufbuild/protobuf";
+import { create, fromBinary } from "@bufbuild/protobuf";
 import { beforeEach, expect, test } from "vitest";
 import { createLogger } from "#lib/log.ts";
 import { load, type World } from "#policies/index.ts";
 import { NodeSchema } from "#xds/gen/envoy/config/core/v3/base_pb.js";
+import { RouteConfigurationSchema } from "#xds/gen/envoy/config/route/v3/route_pb.js";
 import { DeltaClientState, DeltaStream, type ResourceSet, shortType, TYPE } from "#xds/index.ts";
 import { parseConfig } from "../config.ts";
 import { toWorld } from "../pipeline.ts";
@@ -25,6 +26,15 @@ const DENY =
 
 let world: World;
 let distributor: Distributor;
+const options = {
+  config,
+  world: () => world,
+  push: (id: string, set: ResourceSet) => {
+    pushed.set(id, set);
+    streams.get(id.split("~")[2]!.split(".")[0]!)!.machine.update(set);
+  },
+  log: createLogger("test", "silent"),
+};
 let pushed: Map<string, ResourceSet>;
 const streams = new Map<string, { machine: DeltaStream; client: DeltaClientState; got: string[] }>();
 const idOf = (name: string) => `sidecar~10.0.0.${PODS.indexOf(name as never) + 1}~${name}.default~d`;
@@ -57,15 +67,7 @@ beforeEach(() => {
   streams.clear();
   pushed = new Map();
   become(BASE);
-  distributor = new Distributor({
-    config,
-    world: () => world,
-    push: (id, set) => {
-      pushed.set(id, set);
-      streams.get(id.split("~")[2]!.split(".")[0]!)!.machine.update(set);
-    },
-    log: createLogger("test", "silent"),
-  });
+  distributor = new Distributor(options);
   for (const name of PODS) {
     const node = create(NodeSchema, { id: idOf(name), metadata: { WEFT_VERSION: "1" } });
     const client = new DeltaClientState(node, () => []);
@@ -144,10 +146,132 @@ test("one proxy that cannot be configured keeps what it has, and the others go o
   distributor.publish();
   expect([...pushed.keys()]).toEqual([idOf("page-0")]);
   expect(distributor.given.get(idOf("shop-0"))).toBe(before);
-  expect(distributor.failures.get(idOf("shop-0"))).toBe("boom");
+  expect(distributor.failures.get(idOf("shop-0"))).toEqual(["its former configuration stays: boom"]);
   become(BASE + pod("shop-1", "10.0.0.3"));
   distributor.publish();
   expect(distributor.failures.size).toBe(0);
+});
+
+/** Objects that were accepted although they cannot be written: what no check found. */
+const UNWRITABLE = {
+  "AuthorizationPolicy default/p": [
+    "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p}\nspec: {selector: {matchLabels: {app: shop}}, action: DENY, rules: [{}, {from: [{source: {ipBlocks: [10.0.0.0/8]}}]}]}\n---\n",
+    "10.0.0.0/8",
+    "10.0.0.0/x",
+  ],
+  "VirtualService default/r": [
+    "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: r}\nspec: {hosts: [shop], http: [{redirect: {uri: /x, redirectCode: 301}}]}\n---\n",
+    '"redirectCode":301',
+    '"redirectCode":305',
+  ],
+  "DestinationRule default/o": [
+    "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: o}\nspec: {host: shop, trafficPolicy: {outlierDetection: {maxEjectionPercent: 50}}}\n---\n",
+    '"maxEjectionPercent":50',
+    '"maxEjectionPercent":50.5',
+  ],
+} as const;
+
+function becomeBroken(rest: string, [text, good, bad]: readonly [string, string, string]): void {
+  const objects = load(rest + text, "t.yaml").objects.map((o) => {
+    const spec = JSON.stringify(o.spec);
+    return spec?.includes(good) ? { ...o, spec: JSON.parse(spec.replace(good, bad)) } : o;
+  });
+  world = toWorld(objects, config, world);
+}
+
+const names = (type: string, pod = "shop-0") => [
+  ...(distributor.given.get(idOf(pod))!.get(type)?.keys() ?? []),
+];
+const restarted = (pod: string) => {
+  distributor = new Distributor(options);
+  return distributor.connect(create(NodeSchema, { id: idOf(pod), metadata: { WEFT_VERSION: "1" } }))!;
+};
+const hostsOf = (set: ResourceSet, table = "80") =>
+  Object.fromEntries(
+    fromBinary(RouteConfigurationSchema, set.get(TYPE.route)!.get(table)!.any.value).virtualHosts.map((h) => [
+      h.name.replace(".default.svc.cluster.local", ""),
+      h.routes.map(({ action }) => action.case).join(),
+    ]),
+  );
+
+test("a listener that cannot be written stays as it was, and whatever else changed goes out", () => {
+  become(BASE + DENY);
+  distributor.publish();
+  settle();
+  const listener = distributor.given.get(idOf("shop-0"))!.get(TYPE.listener)!.get("virtualInbound");
+  becomeBroken(BASE + DELAY, UNWRITABLE["AuthorizationPolicy default/p"]);
+  distributor.publish();
+  expect(settle()).toEqual({
+    "page-0": ["RouteConfiguration +80 -"],
+    "shop-0": ["RouteConfiguration +80 -"],
+  });
+  expect(distributor.given.get(idOf("shop-0"))!.get(TYPE.listener)!.get("virtualInbound")).toBe(listener);
+  const [failure, ...others] = distributor.failures.get(idOf("shop-0"))!;
+  expect(others).toEqual([]);
+  expect(failure).toMatch(
+    /^t\.yaml:\d+: AuthorizationPolicy default\/p: Listener virtualInbound cannot be written: .*; what was written of it before stays$/,
+  );
+  expect(distributor.failures.has(idOf("page-0"))).toBe(false);
+  become(BASE);
+  distributor.publish();
+  expect(distributor.failures.size).toBe(0);
+});
+
+test("after a restart a listener whose authorization cannot be written is left out, never open", () => {
+  becomeBroken(BASE, UNWRITABLE["AuthorizationPolicy default/p"]);
+  restarted("shop-0");
+  expect(names(TYPE.listener)).not.toContain("virtualInbound");
+  expect(names(TYPE.listener)).toContain("virtualOutbound");
+  expect(names(TYPE.cluster)).toContain("inbound|80||");
+  expect(distributor.failures.get(idOf("shop-0"))).toEqual([
+    expect.stringMatching(/default\/p: .*it is left out: connections to it are refused$/),
+  ]);
+});
+
+test("a proxy that comes back finds what it last had of what cannot be written", () => {
+  const before = distributor.given.get(idOf("shop-0"))!.get(TYPE.listener)!.get("virtualInbound");
+  distributor.disconnect(idOf("shop-0"));
+  becomeBroken(BASE, UNWRITABLE["AuthorizationPolicy default/p"]);
+  distributor.publish();
+  const set = distributor.connect(
+    create(NodeSchema, { id: idOf("shop-0"), metadata: { WEFT_VERSION: "1" } }),
+  )!;
+  expect(set.get(TYPE.listener)!.get("virtualInbound")).toBe(before);
+});
+
+test("a route that cannot be written costs its virtual host alone: its former routes, or 503", () => {
+  become(BASE + DELAY);
+  distributor.publish();
+  const broken = UNWRITABLE["VirtualService default/r"];
+  becomeBroken(BASE + DELAY.replace("name: v", "name: page").replaceAll("shop", "page"), broken);
+  distributor.publish();
+  const source = (set: ResourceSet) => Buffer.from(set.get(TYPE.route)!.get("80")!.any.value).toString();
+  const given = distributor.given.get(idOf("page-0"))!;
+  // The old one of shop, the new one of page.
+  expect(source(given)).toContain("virtual-service/v");
+  expect(source(given)).toContain("virtual-service/page");
+  expect(hostsOf(given)).toEqual({ "page:80": "route", "shop:80": "route", allow_any: "route" });
+  expect(distributor.failures.get(idOf("page-0"))![0]).toMatch(
+    /^t\.yaml:\d+: VirtualService default\/r: RouteConfiguration 80, virtual host shop.*:80, cannot be written: a redirect cannot answer 305/,
+  );
+  expect(hostsOf(restarted("page-0"))).toEqual({
+    "page:80": "route",
+    "shop:80": "directResponse",
+    allow_any: "route",
+  });
+});
+
+test("a cluster that cannot be written is left out after a restart, and the others are there", () => {
+  becomeBroken(BASE, UNWRITABLE["DestinationRule default/o"]);
+  distributor.publish();
+  const shop = "outbound|80||shop.default.svc.cluster.local";
+  expect(names(TYPE.cluster)).toContain(shop);
+  restarted("shop-0");
+  expect(names(TYPE.cluster)).not.toContain(shop);
+  expect(names(TYPE.cluster)).toContain(shop.replace("shop", "page"));
+  expect(distributor.failures.get(idOf("shop-0"))![0]).toMatch(
+    /DestinationRule default\/o: Cluster .* is left out$/,
+  );
 });
 
 test("a proxy whose pod the platform does not know gets nothing rather than something partial", () => {

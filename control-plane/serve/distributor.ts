@@ -3,7 +3,8 @@ import type { World } from "#policies/index.ts";
 import type { Node } from "#xds/gen/envoy/config/core/v3/base_pb.js";
 import type { ResourceSet } from "#xds/index.ts";
 import type { Config } from "../config.ts";
-import { type ProxyNode, resourcesFor } from "../pipeline.ts";
+import { type ProxyNode, resourcesFor, workloadAt } from "../pipeline.ts";
+import { complete } from "./last-written.ts";
 
 export interface DistributorOptions {
   readonly config: Config;
@@ -17,7 +18,9 @@ export class Distributor {
   readonly #options: DistributorOptions;
   readonly #nodes = new Map<string, ProxyNode>();
   readonly #given = new Map<string, ResourceSet | null>();
-  readonly #failures = new Map<string, string>();
+  /** What pods whose proxy is not connected had last: the pod may start its proxy again. */
+  readonly #former = new Map<string, { readonly node: ProxyNode; readonly set: ResourceSet }>();
+  readonly #failures = new Map<string, readonly string[]>();
 
   constructor(options: DistributorOptions) {
     this.#options = options;
@@ -28,8 +31,8 @@ export class Distributor {
     return this.#given;
   }
 
-  /** Proxies for which nothing could be made of the world of now, and why; they run on with what they have. */
-  get failures(): ReadonlyMap<string, string> {
+  /** Proxies for which not everything could be made of the world of now, and why, with the place that is to blame. */
+  get failures(): ReadonlyMap<string, readonly string[]> {
     return this.#failures;
   }
 
@@ -48,11 +51,15 @@ export class Distributor {
   }
 
   disconnect(nodeId: string): void {
+    const [node, set] = [this.#nodes.get(nodeId), this.#given.get(nodeId)];
+    if (node !== undefined && set != null) this.#former.set(nodeId, { node, set });
     for (const map of [this.#nodes, this.#given, this.#failures]) map.delete(nodeId);
   }
 
   /** The world changed. */
   publish(): void {
+    for (const [nodeId, { node }] of this.#former)
+      if (workloadAt(this.#options.world(), node) === undefined) this.#former.delete(nodeId);
     for (const nodeId of this.#nodes.keys()) {
       const set = this.#make(nodeId);
       if (set !== null) this.#options.push(nodeId, set);
@@ -61,18 +68,31 @@ export class Distributor {
 
   /** null: nothing new for this proxy, whatever it has stays. */
   #make(nodeId: string): ResourceSet | null {
-    const { config, world, log } = this.#options;
+    const { config, world } = this.#options;
     try {
-      const set = resourcesFor(world(), this.#nodes.get(nodeId)!, config);
-      this.#failures.delete(nodeId);
-      if (set !== null) this.#given.set(nodeId, set);
-      return set;
+      const made = resourcesFor(world(), this.#nodes.get(nodeId)!, config);
+      if (made === null) {
+        this.#failed(nodeId, []);
+        return null;
+      }
+      const former = this.#given.get(nodeId) ?? this.#former.get(nodeId)?.set ?? null;
+      const { resources, failures } = complete(made, former);
+      this.#failed(nodeId, failures);
+      this.#given.set(nodeId, resources);
+      this.#former.delete(nodeId);
+      return resources;
     } catch (error) {
-      const { message } = error as Error;
-      if (this.#failures.get(nodeId) !== message)
-        log.error("a proxy keeps its former configuration", { proxy: nodeId, reason: message });
-      this.#failures.set(nodeId, message);
+      this.#failed(nodeId, [`its former configuration stays: ${(error as Error).message}`]);
       return null;
     }
+  }
+
+  #failed(nodeId: string, failures: readonly string[]): void {
+    const before = this.#failures.get(nodeId) ?? [];
+    for (const reason of failures)
+      if (!before.includes(reason))
+        this.#options.log.error("not everything can be written for a proxy", { proxy: nodeId, reason });
+    if (failures.length === 0) this.#failures.delete(nodeId);
+    else this.#failures.set(nodeId, failures);
   }
 }

@@ -3,6 +3,7 @@ import { Memo } from "#lib/memo.ts";
 import { ClusterSchema } from "#xds/gen/envoy/config/cluster/v3/cluster_pb.js";
 import { RawBufferSchema } from "#xds/gen/envoy/extensions/transport_sockets/raw_buffer/v3/raw_buffer_pb.js";
 import { HttpProtocolOptionsSchema } from "#xds/gen/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.js";
+import { TYPE } from "#xds/index.ts";
 import { connectClusters } from "./connect.ts";
 import { clusterName, sourceMetadata, tcpClusterName, type WriteContext } from "./context.ts";
 import { loadAssignment } from "./endpoints.ts";
@@ -19,13 +20,14 @@ import {
   socketAddress,
 } from "./resource.ts";
 import { meshUpstreamTls, simpleUpstreamTls } from "./tls.ts";
+import type { Writing } from "./unwritten.ts";
 
 const UNLIMITED = 4294967295;
 /** Loop guard: iptables lets what comes from here pass (local/network/rules.ts). */
 const INBOUND_SOURCE = "127.0.0.6";
 const HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
-export function writeClusters(ir: WorkloadIr, context: WriteContext): Resource[] {
+export function writeClusters(ir: WorkloadIr, context: WriteContext, writing: Writing): void {
   // The caller's address is what its peers know it by (policies, metrics), and the mark that lets the traffic of a
   // transparent proxy pass. An explicit pod's is on loopback, from where only pods can be reached.
   const transparent = ir.interception.kind === "transparent";
@@ -44,15 +46,22 @@ export function writeClusters(ir: WorkloadIr, context: WriteContext): Resource[]
     bodies.push(...connectClusters(ir, ir.interception));
   if (context.otlpPath !== null) bodies.push(tracingCluster(context.otlpPath));
   const bound = encode(ClusterSchema, bind(ir.ip));
-  return [
-    ...ir.clusters.flatMap((c) =>
+  for (const c of ir.clusters) {
+    const blame = () => (c.source === null ? [] : [c.source]);
+    writing.add(TYPE.cluster, clusterName(c), blame, () =>
       outboundClusters(c).map((shared) => {
         if (!transparent && !c.selectsPods) return shared;
         return boundTo.get(shared, ir.ip, () => extended(shared, bound, ir.ip));
       }),
-    ),
-    ...bodies.map(clusterResource),
-  ];
+    );
+  }
+  for (const body of bodies)
+    writing.add(
+      TYPE.cluster,
+      body.name as string,
+      () => [],
+      () => clusterResource(body),
+    );
 }
 
 /** Proxies that share a cluster of the IR share its bytes; their own source address is appended. */

@@ -149,7 +149,7 @@ test.each(casesIn(folder, ".ir.yaml"))("%s: IR to xDS", (name) => {
     otlpPath: null,
     trustDomain: "td",
     ...(context as object),
-  });
+  }).resources;
   for (const [cluster, list] of Object.entries(endpoints ?? {}))
     resources.push(writeEndpoints(cluster, complete(list, "endpoint") as EndpointIr[]));
   const names = new Set(show as string[]);
@@ -179,7 +179,7 @@ test("a TCP idle timeout that changes reaches listeners of services that do not"
   const context = { flavour: "weft", accessLog: false, traceSampling: null, otlpPath: null } as const;
   const listeners = (of: WorkloadIr) =>
     write(of, { ...context, trustDomain: "td" })
-      .filter((r) => shortType(r.typeUrl) === "Listener")
+      .resources.filter((r) => shortType(r.typeUrl) === "Listener")
       .map((r) => [r.name, r.version] as const);
   const before = new Map(listeners(ir));
   const after = listeners({ ...ir, clusters: ir.clusters.map((c) => ({ ...c, pool: null })) });
@@ -199,7 +199,7 @@ test("an IR that is made anew and says the same gives the same listeners and clu
     protocol: "http",
     mtls: "STRICT",
   } as const;
-  const made = () => write({ ...EMPTY, inbound: [{ ...port }] }, { ...context, trustDomain: "td" });
+  const made = () => write({ ...EMPTY, inbound: [{ ...port }] }, { ...context, trustDomain: "td" }).resources;
   const before = new Map(made().map((r) => [`${r.typeUrl} ${r.name}`, r]));
   const after = made().filter((r) => shortType(r.typeUrl) === "Listener");
   expect(after).not.toEqual([]);

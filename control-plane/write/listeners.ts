@@ -3,6 +3,7 @@ import type {
   InboundPortIr,
   MtlsMode,
   Protocol,
+  SourceRef,
   TcpServiceIr,
   WeightedClusterIr,
   WorkloadIr,
@@ -13,6 +14,7 @@ import { HttpInspectorSchema } from "#xds/gen/envoy/extensions/filters/listener/
 import { OriginalDstSchema } from "#xds/gen/envoy/extensions/filters/listener/original_dst/v3/original_dst_pb.js";
 import { TlsInspectorSchema } from "#xds/gen/envoy/extensions/filters/listener/tls_inspector/v3/tls_inspector_pb.js";
 import { TcpProxySchema } from "#xds/gen/envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy_pb.js";
+import { TYPE } from "#xds/index.ts";
 import { rbacFilters } from "./authorization.ts";
 import { clusterName, explicitAddress, tcpClusterName, type WriteContext } from "./context.ts";
 import { accessLog, httpManager, refusalLog } from "./http-manager.ts";
@@ -20,6 +22,7 @@ import { duration, extension, type Json, type Resource, resource, socketAddress 
 import { gatewayTableName } from "./routes.ts";
 import { gatewayTls, inboundTls } from "./tls.ts";
 import { spanIdentity } from "./tracing.ts";
+import { unwritableRules, type Writing } from "./unwritten.ts";
 
 const OUTBOUND_PORT = 15001;
 const INBOUND_PORT = 15006;
@@ -37,47 +40,74 @@ const DETECTION_TIMEOUT = "5s";
 const tlsInspector = extension("envoy.filters.listener.tls_inspector", TlsInspectorSchema);
 const httpInspector = extension("envoy.filters.listener.http_inspector", HttpInspectorSchema);
 
-export function writeListeners(ir: WorkloadIr, context: WriteContext): Resource[] {
+/** A listener that is to be, under its name, and the statements that are to blame when it cannot be written. */
+interface Plan {
+  readonly name: string;
+  readonly json: () => Json;
+  readonly blame: () => readonly SourceRef[];
+}
+
+/**
+ * A listener whose authorization cannot be written is absent rather than open: what is redirected to it, or dials it, is
+ * refused.
+ */
+export function writeListeners(ir: WorkloadIr, context: WriteContext, writing: Writing): void {
   const own = ir.kind === "gateway" ? gatewayListeners(ir, context) : sidecarListeners(ir, context);
-  return [...own.map(listenerResource), ...serviceListeners(ir, context)];
+  for (const { name, json, blame } of own)
+    writing.add(TYPE.listener, name, blame, () => listenerResource(json()));
+  serviceListeners(ir, context, writing);
 }
 
 function listenerResource(listener: Json): Resource {
   return resource(ListenerSchema, listener.name as string, listener);
 }
 
-function sidecarListeners(ir: WorkloadIr, context: WriteContext): Json[] {
+function sidecarListeners(ir: WorkloadIr, context: WriteContext): Plan[] {
   const { interception } = ir;
+  const nobody = () => [];
+  const rules = () => unwritableRules(ir.authorization);
   if (interception.kind === "transparent") {
-    return [...httpPorts(ir, context), virtualOutbound(ir, context), virtualInbound(ir, context)];
+    return [
+      ...httpPorts(ir, context),
+      { name: "virtualOutbound", json: () => virtualOutbound(ir, context), blame: nobody },
+      { name: "virtualInbound", json: () => virtualInbound(ir, context), blame: rules },
+    ];
   }
   const at = (address: string) => explicitAddress(interception.servicePrefix, address);
-  const outbound = (address: string, port: number, filters: Json[]): Json => ({
-    name: `${address}_${port}`,
-    address: socketAddress(address, port),
-    traffic_direction: "OUTBOUND",
-    filter_chains: [{ filters }],
-  });
+  const outbound = (address: string, port: number, filters: () => Json[]): Plan => {
+    const name = `${address}_${port}`;
+    const json = (): Json => ({
+      name,
+      address: socketAddress(address, port),
+      traffic_direction: "OUTBOUND",
+      filter_chains: [{ filters: filters() }],
+    });
+    return { name, json, blame: nobody };
+  };
   return [
     ...ir.httpServices.flatMap((s) =>
       s.addresses.map((a) =>
-        outbound(at(a), s.port, [httpOut(context, ir, `0.0.0.0_${s.port}`, String(s.port))]),
+        outbound(at(a), s.port, () => [httpOut(context, ir, `0.0.0.0_${s.port}`, String(s.port))]),
       ),
     ),
-    outbound(`${interception.servicePrefix}.0.1`, OUTBOUND_PORT, [
+    outbound(`${interception.servicePrefix}.0.1`, OUTBOUND_PORT, () => [
       httpOut(context, ir, "http_proxy", "http_proxy", true),
     ]),
-    ...ir.inbound.map((p) => ({
-      name: `${ir.ip}_${p.port}`,
-      address: socketAddress(ir.ip, p.port),
-      traffic_direction: "INBOUND",
-      ...inspection([
-        ...(chainsLookAt(p).tls ? [tlsInspector] : []),
-        ...(chainsLookAt(p).http ? [httpInspector] : []),
-      ]),
-      filter_chains: portChains(p, ir, context),
-      access_log: refusalLog(context),
-    })),
+    ...ir.inbound.map((p): Plan => {
+      const name = `${ir.ip}_${p.port}`;
+      const json = (): Json => ({
+        name,
+        address: socketAddress(ir.ip, p.port),
+        traffic_direction: "INBOUND",
+        ...inspection([
+          ...(chainsLookAt(p).tls ? [tlsInspector] : []),
+          ...(chainsLookAt(p).http ? [httpInspector] : []),
+        ]),
+        filter_chains: portChains(p, ir, context),
+        access_log: refusalLog(context),
+      });
+      return { name, json, blame: rules };
+    }),
   ];
 }
 
@@ -154,10 +184,11 @@ function anyAddress(ir: WorkloadIr): string {
   return ir.outboundMode === "ALLOW_ANY" ? "PassthroughCluster" : "BlackHoleCluster";
 }
 
-function httpPorts(ir: WorkloadIr, context: WriteContext): Json[] {
-  return ir.outboundHttp.map(
-    (t): Json => ({
-      name: `0.0.0.0_${t.port}`,
+function httpPorts(ir: WorkloadIr, context: WriteContext): Plan[] {
+  return ir.outboundHttp.map((t): Plan => {
+    const name = `0.0.0.0_${t.port}`;
+    const json = (): Json => ({
+      name,
       address: socketAddress("0.0.0.0", t.port),
       bind_to_port: false,
       traffic_direction: "OUTBOUND",
@@ -165,24 +196,24 @@ function httpPorts(ir: WorkloadIr, context: WriteContext): Json[] {
       filter_chains: [
         {
           filter_chain_match: { transport_protocol: "raw_buffer", application_protocols: PLAIN_HTTP },
-          filters: [httpOut(context, ir, `0.0.0.0_${t.port}`, t.name)],
+          filters: [httpOut(context, ir, name, t.name)],
           transport_socket_connect_timeout: "15s",
         },
       ],
       default_filter_chain: { name: "PassthroughFilterChain", filters: [tcp(anyAddress(ir), context)] },
-    }),
-  );
+    });
+    return { name, json, blame: () => [] };
+  });
 }
 
 /** Of service ports that no HTTP port listener covers; proxies that write the same share it. */
 const ofService = new Memo<Resource>();
 
-function serviceListeners(ir: WorkloadIr, context: WriteContext): Resource[] {
-  if (ir.kind === "gateway") return [];
+function serviceListeners(ir: WorkloadIr, context: WriteContext, writing: Writing): void {
+  if (ir.kind === "gateway") return;
   const { interception } = ir;
   const bound = interception.kind === "explicit";
   const [app, mode] = [spanIdentity(ir), ir.outboundMode];
-  const listeners: Resource[] = [];
   const byPort = new Map<number, TcpServiceIr[]>();
   for (const s of ir.tcpServices) {
     // The pods of an explicit mesh are on loopback themselves, where nothing stands between them and their callers.
@@ -192,30 +223,49 @@ function serviceListeners(ir: WorkloadIr, context: WriteContext): Resource[] {
     for (const a of addresses) {
       const address = bound ? explicitAddress(interception.servicePrefix, a) : a;
       // What sniffs HTTP carries the caller's name for its spans.
-      const key = [address, bound, contextKey(context)];
-      listeners.push(
-        ofService.get(s, [...key, s.http === null ? "" : app, tcpKey([s], ir)].join(), () =>
-          listenerResource({
-            ...tcpService(s, address, ir, context),
-            ...(bound ? {} : { bind_to_port: false }),
-          }),
-        ),
+      const key = [
+        address,
+        bound,
+        context.flavour,
+        context.otlpPath,
+        context.traceSampling,
+        context.accessLog,
+      ];
+      writing.add(
+        TYPE.listener,
+        `${address}_${s.port}`,
+        () => sourcesOf([s]),
+        () =>
+          ofService.get(s, [...key, s.http === null ? "" : app, tcpKey([s], ir)].join(), () =>
+            listenerResource({
+              ...tcpService(s, address, ir, context),
+              ...(bound ? {} : { bind_to_port: false }),
+            }),
+          ),
       );
     }
   }
-  if (bound) return listeners;
+  if (bound) return;
   const taken = new Set(ir.outboundHttp.map((t) => t.port));
   for (const [port, services] of byPort) {
     // HTTP and something else on one port of every address: HTTP keeps it.
     if (taken.has(port)) continue;
-    const key = [app, mode, contextKey(context), services.length, tcpKey(services, ir)].join();
-    listeners.push(
-      ofService.get(services[0]!, `*${key}${services.map((s) => s.host).join()}`, () =>
-        listenerResource(anyAddressListener(port, services, ir, context)),
-      ),
+    const key = [app, mode, context.flavour, services.length, tcpKey(services, ir)].join();
+    writing.add(
+      TYPE.listener,
+      `0.0.0.0_${port}`,
+      () => sourcesOf(services),
+      () =>
+        ofService.get(services[0]!, `*${key}${services.map((s) => s.host).join()}`, () =>
+          listenerResource(anyAddressListener(port, services, ir, context)),
+        ),
     );
   }
-  return listeners;
+}
+
+function sourcesOf(services: readonly TcpServiceIr[]): SourceRef[] {
+  const all = services.flatMap((s) => [...s.tlsRoutes, s]).map(({ source }) => source);
+  return all.filter((source) => source !== null);
 }
 
 /** What of the mesh's settings goes into a listener. */
@@ -453,34 +503,47 @@ const TABLE: Record<MtlsMode, Record<"http" | "tcp" | "auto", readonly Row[]>> =
   },
 };
 
-function gatewayListeners(ir: WorkloadIr, context: WriteContext): Json[] {
+function gatewayListeners(ir: WorkloadIr, context: WriteContext): Plan[] {
   const ports = new Map<number, GatewayListenerIr[]>();
   for (const l of ir.gatewayListeners) ports.set(l.port, [...(ports.get(l.port) ?? []), l]);
-  return [...ports].map(([port, servers]): Json => {
-    const plain = servers.find((s) => s.protocol === "http");
-    const secure = servers.filter((s) => s.tls !== null && s.protocol === "https");
-    const chain = (table: string): Json[] => [
-      httpManager(context, ir, { direction: "gateway", stat: `outbound_0.0.0.0_${port};`, table }),
-    ];
-    return {
-      name: `${ir.ip}_${port}`,
-      address: socketAddress(ir.ip, port),
-      traffic_direction: "OUTBOUND",
-      ...(secure.length === 0 ? {} : { listener_filters: [tlsInspector], listener_filters_timeout: "15s" }),
-      filter_chains: [
-        ...secure.map((s): Json => {
-          const hosts = s.tls?.hosts.filter((h) => h !== "*") ?? [];
-          return {
-            filter_chain_match: hosts.length === 0 ? {} : { server_names: hosts },
-            transport_socket:
-              s.tls?.kind === "terminate"
-                ? gatewayTls(s.tls.credential, s.tls.mutual)
-                : inboundTls(true, ir.identity.trustDomain),
-            filters: chain(gatewayTableName("https", port, s.name)),
-          };
-        }),
-        ...(plain === undefined ? [] : [{ filters: chain(gatewayTableName("http", port, plain.name)) }]),
-      ],
+  return [...ports].map(([port, servers]): Plan => {
+    const blame = () => {
+      const rules = unwritableRules(ir.authorization);
+      return rules.length > 0 ? rules : servers.map(({ source }) => source);
     };
+    return { name: `${ir.ip}_${port}`, json: () => gatewayPort(port, servers, ir, context), blame };
   });
+}
+
+function gatewayPort(
+  port: number,
+  servers: readonly GatewayListenerIr[],
+  ir: WorkloadIr,
+  context: WriteContext,
+): Json {
+  const plain = servers.find((s) => s.protocol === "http");
+  const secure = servers.filter((s) => s.tls !== null && s.protocol === "https");
+  const chain = (table: string): Json[] => [
+    httpManager(context, ir, { direction: "gateway", stat: `outbound_0.0.0.0_${port};`, table }),
+  ];
+  return {
+    name: `${ir.ip}_${port}`,
+    address: socketAddress(ir.ip, port),
+    traffic_direction: "OUTBOUND",
+    ...(secure.length === 0 ? {} : { listener_filters: [tlsInspector], listener_filters_timeout: "15s" }),
+    filter_chains: [
+      ...secure.map((s): Json => {
+        const hosts = s.tls?.hosts.filter((h) => h !== "*") ?? [];
+        return {
+          filter_chain_match: hosts.length === 0 ? {} : { server_names: hosts },
+          transport_socket:
+            s.tls?.kind === "terminate"
+              ? gatewayTls(s.tls.credential, s.tls.mutual)
+              : inboundTls(true, ir.identity.trustDomain),
+          filters: chain(gatewayTableName("https", port, s.name)),
+        };
+      }),
+      ...(plain === undefined ? [] : [{ filters: chain(gatewayTableName("http", port, plain.name)) }]),
+    ],
+  };
 }

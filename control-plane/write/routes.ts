@@ -1,22 +1,25 @@
 import { isIPv4 } from "node:net";
+import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import type {
   HeaderChangeIr,
   PathRewriteIr,
   RouteIr,
   RouteMatchIr,
   RouteTableIr,
+  SourceRef,
   StringMatchIr,
   VirtualHostIr,
   WeightedClusterIr,
   WorkloadIr,
 } from "#ir/index.ts";
 import { Memo } from "#lib/memo.ts";
-import { VirtualHostSchema } from "#xds/gen/envoy/config/route/v3/route_components_pb.js";
+import { RouteSchema, VirtualHostSchema } from "#xds/gen/envoy/config/route/v3/route_components_pb.js";
 import { RouteConfigurationSchema } from "#xds/gen/envoy/config/route/v3/route_pb.js";
 import { CorsPolicySchema } from "#xds/gen/envoy/extensions/filters/http/cors/v3/cors_pb.js";
 import { HTTPFaultSchema } from "#xds/gen/envoy/extensions/filters/http/fault/v3/fault_pb.js";
 import { PreviousHostsPredicateSchema } from "#xds/gen/envoy/extensions/retry/host/previous_hosts/v3/previous_hosts_pb.js";
 import { PreviousPrioritiesConfigSchema } from "#xds/gen/envoy/extensions/retry/priority/previous_priorities/v3/previous_priorities_config_pb.js";
+import { TYPE } from "#xds/index.ts";
 import { connectRoute, connectTargets, OUTSIDE } from "./connect.ts";
 import { clusterName, explicitAddress, sourceMetadata } from "./context.ts";
 import {
@@ -30,36 +33,43 @@ import {
   repeated,
   resourceOf,
 } from "./resource.ts";
+import { fails, type Unwritten, type Writing } from "./unwritten.ts";
 
 /** All route tables of a proxy: per outbound port, per sniffed service, the HTTP proxy's and a gateway's. */
-export function writeRoutes(ir: WorkloadIr): Resource[] {
+export function writeRoutes(ir: WorkloadIr, writing: Writing): void {
   const mode = ir.outboundMode;
   const prefix = ir.interception.kind === "explicit" ? ir.interception.servicePrefix : "";
-  const tables = ir.outboundHttp.map((t) =>
-    shared.get(t, `${mode} ${prefix}`, () =>
-      table(
-        t.name,
-        t.virtualHosts.map((h) => asSeen(h, prefix)),
-        fallback(mode),
-      ),
-    ),
-  );
-  for (const { http } of ir.tcpServices) {
+  const add = (name: string, hosts: readonly VirtualHostIr[], make: () => Table): void => {
+    const sources = () => hosts.flatMap(({ routes }) => sourcesOf(routes));
+    writing.add(TYPE.route, name, sources, () => {
+      const { resource, broken } = make();
+      writing.unwritten.push(...broken);
+      return resource;
+    });
+  };
+  const seen = (hosts: readonly VirtualHostIr[]) => hosts.map((h) => asSeen(h, prefix));
+  for (const t of ir.outboundHttp)
+    add(t.name, t.virtualHosts, () =>
+      shared.get(t, `${mode} ${prefix}`, () => table(t.name, seen(t.virtualHosts), fallback(mode))),
+    );
+  for (const { http } of ir.tcpServices)
     if (http !== null)
-      tables.push(
-        shared.get(http, prefix, () =>
-          table(
-            http.name,
-            http.virtualHosts.map((h) => asSeen(h, prefix)),
-            null,
-          ),
-        ),
+      add(http.name, http.virtualHosts, () =>
+        shared.get(http, prefix, () => table(http.name, seen(http.virtualHosts), null)),
       );
-  }
-  for (const [name, hosts] of gatewayTables(ir)) tables.push(table(name, hosts, null));
+  for (const [name, hosts] of gatewayTables(ir)) add(name, hosts, () => table(name, hosts, null));
   if (ir.interception.kind === "explicit" && ir.kind === "sidecar")
-    tables.push(shared.get(ir.outboundHttp, mode, () => proxyTable(ir)));
-  return tables;
+    add("http_proxy", [], () => shared.get(ir.outboundHttp, mode, () => proxyTable(ir)));
+}
+
+interface Table {
+  readonly resource: Resource;
+  /** Its virtual hosts that could not be written. */
+  readonly broken: readonly Unwritten[];
+}
+
+function sourcesOf(routes: readonly RouteIr[]): SourceRef[] {
+  return routes.flatMap(({ source }) => (source === null ? [] : [source]));
 }
 
 /** In explicit mode a client that dials `API_SERVICE_HOST` names the Service by the address that its pod has for it. */
@@ -70,7 +80,7 @@ function asSeen(h: VirtualHostIr, prefix: string): VirtualHostIr {
 }
 
 /** Of all proxies that share the table of the IR. */
-const shared = new Memo<Resource>();
+const shared = new Memo<Table>();
 
 function gatewayTables(ir: WorkloadIr): Map<string, VirtualHostIr[]> {
   const tables = new Map<string, VirtualHostIr[]>();
@@ -93,7 +103,8 @@ function table(
   last: Json | null,
   ignorePorts = true,
   targets: ReadonlyMap<string, string> | null = null,
-): Resource {
+): Table {
+  const broken: Unwritten[] = [];
   const seen = new Set<string>();
   const written = hosts.flatMap((h) => {
     const domains = h.domains.filter((d) => {
@@ -101,7 +112,16 @@ function table(
       seen.add(d.toLowerCase());
       return isNew;
     });
-    return domains.length === 0 ? [] : [hostBytes(h, domains, targets?.get(h.name) ?? null)];
+    if (domains.length === 0) return [];
+    const target = targets?.get(h.name) ?? null;
+    try {
+      return [hostBytes(h, domains, target)];
+    } catch (error) {
+      const blamed = h.routes.filter((r) => fails(() => encode(RouteSchema, route(r))));
+      const sources = sourcesOf(blamed.length > 0 ? blamed : h.routes);
+      broken.push({ typeUrl: TYPE.route, name, reason: (error as Error).message, sources, host: h.name });
+      return [encode(VirtualHostSchema, unavailable(h.name, domains, target))];
+    }
   });
   if (last !== null && !seen.has("*")) written.push(encode(VirtualHostSchema, last));
   const rest = encode(RouteConfigurationSchema, {
@@ -110,7 +130,31 @@ function table(
     ignore_port_in_host_matching: ignorePorts,
     max_direct_response_body_size_bytes: 1_048_576,
   });
-  return resourceOf(RouteConfigurationSchema, name, Buffer.concat([rest, repeated(VIRTUAL_HOSTS, written)]));
+  const bytes = Buffer.concat([rest, repeated(VIRTUAL_HOSTS, written)]);
+  return { resource: resourceOf(RouteConfigurationSchema, name, bytes), broken };
+}
+
+/** What leads nowhere known is not to fall through to where another host, or the address dialled, would lead. */
+function unavailable(name: string, domains: readonly string[], target: string | null): Json {
+  return {
+    name,
+    domains: [...domains],
+    routes: [
+      ...(target === null ? [] : [connectRoute(target)]),
+      { name: "unwritten", match: { prefix: "/" }, direct_response: { status: 503 } },
+    ],
+  };
+}
+
+/** The table with the routes that its virtual host `name` has in `former`; as it is where that has no such host. */
+export function withFormerHost(bytes: Uint8Array, former: Uint8Array, name: string): Resource | null {
+  const table = fromBinary(RouteConfigurationSchema, bytes);
+  const host = table.virtualHosts.find((h) => h.name === name);
+  const before = fromBinary(RouteConfigurationSchema, former).virtualHosts.find((h) => h.name === name);
+  if (host === undefined || before === undefined) return null;
+  if (before.routes.some((r) => r.name === "unwritten")) return null;
+  host.routes = before.routes;
+  return resourceOf(RouteConfigurationSchema, table.name, toBinary(RouteConfigurationSchema, table));
 }
 
 /** RouteConfiguration.virtual_hosts. A change of one host serializes one host: the others are copied. */
@@ -122,7 +166,7 @@ function hostBytes(h: VirtualHostIr, domains: readonly string[], target: string 
 }
 
 /** The explicit HTTP proxy sees every port at once, so here the port belongs to the domain. */
-function proxyTable(ir: WorkloadIr): Resource {
+function proxyTable(ir: WorkloadIr): Table {
   const targets = connectTargets(ir);
   const declared = ir.outboundHttp.flatMap((t: RouteTableIr) =>
     t.virtualHosts.map((h) => proxied(h, h.domains, t.port)),

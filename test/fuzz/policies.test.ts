@@ -46,7 +46,10 @@ const mesh = load(MESH, "mesh.yaml").objects;
 
 function resourcesOf(world: World, pod: string, flavour: "weft" | "envoy-stock"): ResourceSet {
   const workload = world.workloads.find((w) => w.pod === pod)!;
-  return resourcesFor(world, { ...workload, flavour }, config) ?? new Map();
+  const made = resourcesFor(world, { ...workload, flavour }, config)!;
+  const [first] = made.unwritten;
+  if (first !== undefined) throw new Error(`${first.name}: ${first.reason}`);
+  return made.resources;
 }
 
 function worldOf(documents: readonly Document[]): World {

@@ -41,6 +41,7 @@ export function readWorld(name: string): Case {
 export function resourcesOf(world: World, pod: string, flavour: "weft" | "envoy-stock"): ResourceSet {
   const workload = world.workloads.find((w) => w.pod === pod);
   if (workload === undefined) throw new Error(`no pod ${pod} in the mesh of the cases`);
-  const set = resourcesFor(world, { ...workload, flavour }, config);
-  return set ?? new Map();
+  const made = resourcesFor(world, { ...workload, flavour }, config);
+  expect(made?.unwritten).toEqual([]);
+  return made!.resources;
 }

@@ -223,14 +223,7 @@ function serviceListeners(ir: WorkloadIr, context: WriteContext, writing: Writin
     for (const a of addresses) {
       const address = bound ? explicitAddress(interception.servicePrefix, a) : a;
       // What sniffs HTTP carries the caller's name for its spans.
-      const key = [
-        address,
-        bound,
-        context.flavour,
-        context.otlpPath,
-        context.traceSampling,
-        context.accessLog,
-      ];
+      const key = [address, bound, contextKey(context)];
       writing.add(
         TYPE.listener,
         `${address}_${s.port}`,
@@ -250,7 +243,7 @@ function serviceListeners(ir: WorkloadIr, context: WriteContext, writing: Writin
   for (const [port, services] of byPort) {
     // HTTP and something else on one port of every address: HTTP keeps it.
     if (taken.has(port)) continue;
-    const key = [app, mode, context.flavour, services.length, tcpKey(services, ir)].join();
+    const key = [app, mode, contextKey(context), services.length, tcpKey(services, ir)].join();
     writing.add(
       TYPE.listener,
       `0.0.0.0_${port}`,

@@ -15,7 +15,7 @@ const pod = (name: string, n: number, namespace = "default", ready = true): PodF
     name,
     ready,
     address: { podIp: `10.244.0.${n}`, appIp: `10.244.1.${n}`, servicePrefix: "" },
-    template: { namespace, labels: { app: name }, inject: true },
+    template: { namespace, labels: { app: name }, hostAliases: [], inject: true },
   }) as unknown as PodFacts;
 const object = (kind: string, name: string, spec: object, namespace?: string): PlatformObject => ({
   apiVersion: "v1",

@@ -334,7 +334,8 @@ export class Mesh {
       async () => {
         const { proxies } = await this.status().catch(() => ({ proxies: [] }));
         const pods = this.#platform().filter(
-          ({ metadata, status }) =>
+          ({ kind, metadata, status }) =>
+            kind === "Pod" &&
             status?.podIP !== undefined &&
             (metadata.labels?.["security.istio.io/tlsMode"] === "istio" ||
               metadata.annotations?.["inject.istio.io/templates"] === "gateway"),

@@ -1,9 +1,19 @@
 import { rmSync } from "node:fs";
-import { FileLoader, type Issue, type Loaded, load, sayIssue, validate, writeCopy } from "#policies/index.ts";
+import {
+  FileLoader,
+  type Issue,
+  type Loaded,
+  load,
+  sayIssue,
+  validate,
+  type World,
+  writeCopy,
+} from "#policies/index.ts";
 import type { Config } from "../config.ts";
 import { toWorld } from "../pipeline.ts";
 import { copyOf, writeCopies } from "../sources/applied.ts";
 import type { AppliedAnswer, DeletedAnswer, NamedObject, NamedText } from "./contract.ts";
+import { unwritable } from "./dry-run.ts";
 
 export class AdminError extends Error {
   readonly status: number;
@@ -25,6 +35,7 @@ export async function applyObjects(
   texts: readonly NamedText[],
   current: readonly Loaded[],
   config: Config,
+  before: World,
 ): Promise<AppliedAnswer> {
   const read = texts.map(({ file, text }) => load(text, file));
   refuse(read.flatMap(({ issues }) => issues));
@@ -50,7 +61,10 @@ export async function applyObjects(
   });
   const rest = current.filter(({ origin }) => origin.kind !== "applied" || !files.has(origin.copy));
   try {
-    refuse(validate(toWorld([...rest, ...incoming], config)));
+    const world = toWorld([...rest, ...incoming], config, before);
+    refuse(validate(world));
+    const errors = incoming.length === 0 ? [] : unwritable(world, incoming, before, config);
+    if (errors.length > 0) throw new AdminError(422, errors);
   } catch (error) {
     throw error instanceof AdminError ? error : new AdminError(422, [(error as Error).message]);
   }

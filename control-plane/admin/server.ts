@@ -118,7 +118,7 @@ async function route(request: IncomingMessage, options: AdminOptions): Promise<A
     case "PUT objects": {
       const texts = textsOf(await read(request));
       return await inTurn(async () => {
-        const answer = await applyObjects(texts, options.objects(), options.config);
+        const answer = await applyObjects(texts, options.objects(), options.config, options.world());
         options.reload();
         return answer;
       });

@@ -213,7 +213,10 @@ async function toCluster(
     );
   const rule = placeIn(cluster.istio.config, sourceIn(cluster.metadata));
   const subset = cluster.istio.subset === null ? "" : `, subset ${cluster.istio.subset}`;
-  const chosen = step("cluster", true, `${to.name}${subset}`, rule);
+  const chosen = {
+    ...step("cluster", true, `${to.name}${subset}`, rule),
+    details: head === null ? [] : notSpoken(view, to.name),
+  };
   const dialled = from.facts;
   if (cluster.type !== "EDS" && cluster.type !== "STATIC") {
     // The address that the client asked for, as it is.
@@ -282,6 +285,16 @@ async function toCluster(
       outcome: { ...landing.outcome, share },
     };
   });
+}
+
+/** The request asked about is HTTP/1.1; a port that promises more is worth a word. */
+function notSpoken(view: MeshView, cluster: string): Step["details"] {
+  const number = cluster.split("|")[1];
+  const service = serviceOf(view, cluster);
+  const port = service?.ports.find((p) => p.number === Number(number));
+  if (service === undefined || (port?.protocol !== "grpc" && port?.protocol !== "http2")) return [];
+  const text = `port ${number} is declared ${port.protocol}: Weft's sidecars speak HTTP/1.1 alone there, and answer HTTP/2 and gRPC with 400`;
+  return [{ text, place: servicePlace(view, cluster) }];
 }
 
 /** Pods that differ in nothing but their name are shown once. */

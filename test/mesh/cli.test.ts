@@ -94,6 +94,20 @@ test("a denial names the policy, its file and line, and the clause that failed",
   expect(said.verdict.text).toContain(`${file}:${line}`);
 });
 
+test("a port that promises gRPC is told to speak HTTP/1.1 alone", async () => {
+  await mesh.apply(`apiVersion: v1
+kind: Service
+metadata: { name: promising }
+spec: { selector: { app: details }, ports: [{ name: grpc, port: 9081, targetPort: 9080 }] }
+`);
+  const { said } = await explain("--from", "productpage", "http://promising.default:9081/details/0");
+  const steps = [...said.steps, ...said.destinations.flatMap((d) => d.steps)];
+  expect(steps.flatMap((s) => s.details.map((d) => d.text)).join("\n")).toContain(
+    "port 9081 is declared grpc: Weft's sidecars speak HTTP/1.1 alone there",
+  );
+  await mesh.delete("Service", "promising");
+});
+
 test("behind the gateway remoteIpBlocks are about its client", async () => {
   await mesh.apply(`apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy

@@ -22,6 +22,7 @@ export interface Applied {
   readonly copy: string;
 }
 
+/** Of a control plane's or a folder's objects those that `weft apply` has put there. */
 export function readApplied(objects: readonly Loaded[]): Applied[] {
   return objects.flatMap(({ origin, source: { kind, namespace, name, file, line } }) =>
     origin.kind !== "applied"
@@ -41,6 +42,7 @@ export function readApplied(objects: readonly Loaded[]): Applied[] {
   );
 }
 
+/** From the files in the state directory, where no control plane answers. */
 export function appliedOffline(stateDir: string): Applied[] {
   return readApplied(readCopies(stateDir).objects);
 }

@@ -79,6 +79,10 @@ function shortened(cell: string, width: number): string {
   return `${cell.slice(0, width - 1)}…`;
 }
 
+/**
+ * `stream` is asked for width and colours only; text goes to `write`. `rewrites`: progress may overwrite its own
+ * line.
+ */
 export function createOutput(
   format: Format,
   write: (text: string) => void,

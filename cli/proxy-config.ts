@@ -14,6 +14,7 @@ function section(dump: unknown, name: string): Json {
   return list(json(dump)["configs"]).find((part) => text(part["@type"]).endsWith(`.${name}`)) ?? {};
 }
 
+/** Of a /config_dump, with its heads as first row; so are the others. */
 export function clusterRows(dump: unknown): string[][] {
   const part = section(dump, "ClustersConfigDump");
   const clusters = [...list(part["static_clusters"]), ...list(part["dynamic_active_clusters"])].map((c) =>
@@ -37,6 +38,7 @@ export function clusterRows(dump: unknown): string[][] {
   ];
 }
 
+/** Of /clusters?format=json. */
 export function endpointRows(clusters: unknown): string[][] {
   const rows = list(json(clusters)["cluster_statuses"]).flatMap((cluster) =>
     list(cluster["host_statuses"]).map((host) => {
@@ -170,6 +172,7 @@ function routeAction(route: Json): string {
   return fault + (weighted.length > 0 ? weighted.map(share).join(", ") : text(action["cluster"]));
 }
 
+/** Of /certs; `nowMs` since the epoch. */
 export function certificateRows(certs: unknown, nowMs: number): string[][] {
   const rows = list(json(certs)["certificates"]).flatMap((certificate) =>
     (["cert_chain", "ca_cert"] as const).flatMap((kind) =>

@@ -14,6 +14,7 @@ export interface Target {
   readonly service: Manifest | null;
 }
 
+/** `namespace` null: in any. Throws UserError where it is nobody, or several that are not pods of one workload. */
 export async function targetOf(stateDir: string, wanted: string, namespace: string | null): Promise<Target> {
   const status = await platformStatus(stateDir);
   const [kind, name] = split(wanted);

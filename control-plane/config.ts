@@ -54,6 +54,7 @@ export function readConfig(file: string): Config {
   return parseConfig(readFileSync(file, "utf8"), file);
 }
 
+/** `file` is named in errors; unknown keys are errors, absent ones have the defaults of KEYS. */
 export function parseConfig(text: string, file: string): Config {
   let value: unknown;
   try {

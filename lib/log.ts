@@ -18,6 +18,7 @@ export function isLogLevel(text: string): text is LogLevel {
   return Object.hasOwn(LEVELS, text);
 }
 
+/** `write` takes one line with its newline; errors among the fields become their messages. */
 export function createLogger(
   scope: string,
   level: LogLevel = "info",

@@ -1,6 +1,7 @@
 /** GET on a Unix socket of ours. */
 import { request } from "node:http";
 
+/** Whether it answers 200 within a second. */
 export function isReady(socketPath: string, path = "/ready"): Promise<boolean> {
   return new Promise((resolve) => {
     const req = request({ socketPath, path, agent: false, timeout: 1_000 }, (res) => {

@@ -129,6 +129,7 @@ export function readContainer(object: PlatformObject, container: Json): Containe
   };
 }
 
+/** What to tell of a container that only has an image. */
 export function noCommand(object: PlatformObject, container: Json): string {
   const folder = dirname(resolve(object.source?.file ?? "x"));
   return (
@@ -137,6 +138,7 @@ export function noCommand(object: PlatformObject, container: Json): string {
   );
 }
 
+/** As `load` has checked them; nothing is refused here. */
 export function readPorts(container: Json): PortSpec[] {
   return list(container["ports"]).map((p) => ({
     name: String(p["name"] ?? ""),

@@ -80,6 +80,7 @@ export class ControlPlane {
     };
     writeAtomic(this.#configFile, JSON.stringify(written, undefined, 1));
     this.#process.start();
+    // A process tells nobody that its socket listens: it is asked.
     const deadline = performance.now() + START_TIMEOUT_MS;
     while (!(await isReady(this.#admin, "/healthz"))) {
       if (this.#process.restarts > 2 || performance.now() > deadline)

@@ -48,6 +48,7 @@ export async function killLeftovers(
   return found;
 }
 
+/** Pids of all processes of this mesh, found by the mark in their environment (/proc); [] where there is no /proc. */
 export function meshProcesses(stateDir: string): number[] {
   const mark = `${MARK}=${stateDir}`;
   return allProcesses().filter((pid) => {

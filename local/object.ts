@@ -22,11 +22,13 @@ export class PlatformError extends Error {
   override readonly name = "PlatformError";
 }
 
+/** "FILE:LINE: Kind namespace/name", as the beginning of an error. */
 export function place(object: PlatformObject): string {
   const at = object.source === undefined ? "" : `${object.source.file}:${object.source.line}: `;
   return `${at}${object.kind} ${object.metadata.namespace ?? "default"}/${object.metadata.name}`;
 }
 
+/** {} for what is no map: types were checked when the files were loaded. `list`, `strings` and `stringMap` do the same. */
 export function record(value: unknown): Json {
   return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Json) : {};
 }

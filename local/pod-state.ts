@@ -26,6 +26,7 @@ export interface PodState {
   readonly message: string;
 }
 
+/** By the rules of Kubernetes (Pod Lifecycle); a pod is not ready while its proxy is not. */
 export function summarize(pod: PodParts): PodState {
   const phase = pod.ended ?? (pod.running ? "Running" : "Pending");
   const serving = pod.containers.filter((c) => c.role !== "init");

@@ -18,6 +18,7 @@ const TRANSIENT = [
   "platform.json",
 ];
 
+/** supervisor.json: the pid with its start time, so that a pid that was given anew is not taken for it. */
 export function saveSupervisor(stateDir: string, facts: object): void {
   const { pid } = process;
   writeAtomic(

@@ -13,6 +13,7 @@ export interface AppliedCopy {
 
 const MARK = "weft.dev/applied";
 
+/** One line of JSON. `lineOf`: the line in the author's file of what stands at the path. */
 export function writeCopy(
   object: Readonly<Record<string, unknown>>,
   file: string,
@@ -43,6 +44,7 @@ export function readCopy(text: string): AppliedCopy | null {
   }
 }
 
+/** The line in the author's file; that of the nearest thing around it where the path is not known. */
 export function lineOfCopy({ line, lines }: AppliedCopy, path: Path): number {
   for (let length = path.length; length > 0; length--) {
     const found = lines[showPath(path.slice(0, length))];

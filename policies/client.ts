@@ -13,6 +13,7 @@ export interface Client {
 const asked = new Memo<ReadonlySet<string>>();
 const clients = new Memo<Client>();
 
+/** The same object for all workloads that no policy tells apart, so that it can be a key. */
 export function clientOf(world: PolicyWorld, workload: Pick<Workload, "namespace" | "labels">): Client {
   const keys = asked.get(world.objects, "", () => labelsAsked(world));
   const labels = Object.fromEntries(

@@ -24,6 +24,7 @@ function withDomain(written: string, namespace: string, world: Services): string
     : host;
 }
 
+/** A pattern is a host, `*` or `*.suffix`; both in lower case. */
 export function hostMatches(pattern: string, host: string): boolean {
   if (pattern === "*") return true;
   if (pattern.startsWith("*")) return host.endsWith(pattern.slice(1)) && host.length >= pattern.length;
@@ -51,6 +52,7 @@ function indexOf({ services, mesh }: Services): HostIndex {
   return index;
 }
 
+/** `host` in full and lower case. An exact name goes before a wildcard; null: none has it. */
 export function findService(world: Services, host: string): Service | null {
   const { exact, wild } = indexOf(world);
   return exact.get(host) ?? wild.find((s) => hostMatches(s.host, host)) ?? null;

@@ -110,6 +110,7 @@ export const authority = check(text("authority"), authorityFault);
 
 /** RFC 3986: printable characters of ASCII without blank and "#"; a proxy would send anything else as it stands. */
 const IN_TARGET = /^[!"$-~]*$/;
+/** What is wrong with a path and query that is to be sent; null = nothing. */
 export function targetFault(value: string): string | null {
   if (!value.startsWith("/")) return `must begin with "/", not ${JSON.stringify(value)}`;
   if (!IN_TARGET.test(value))
@@ -196,6 +197,7 @@ export const retryOn = check(text("retry-on"), (value) => {
 const MOST_BODY = 1_048_576;
 /** RFC 9110 6.4.1: answers that have no content. */
 const WITHOUT_BODY = [204, 205, 304];
+/** What is wrong with an answer of the proxy itself; null = nothing. */
 export function responseFault(status: number, body: string): string | null {
   if (Buffer.byteLength(body) > MOST_BODY) return `the body is longer than ${MOST_BODY} bytes`;
   return body !== "" && WITHOUT_BODY.includes(status) ? `an answer ${status} has no body` : null;

@@ -396,6 +396,7 @@ class Collected implements LoadResult {
   }
 }
 
+/** `key` is "group/Kind", with an empty group for the core's. */
 export function isKind<K extends KindKey>(object: Loaded, key: K): object is Loaded<K> {
   return (object.key as string) === key;
 }

@@ -15,9 +15,9 @@ import { domainsOf, hostMatches, instanceDomains } from "./host.ts";
 import { resolveHttpRoutesOf, routesOnService } from "./http-route/resolve.ts";
 import {
   ANY_MATCH,
+  concerns,
   DEFAULT_RETRY,
   homelessHosts,
-  l4Matches,
   type RouteContext,
   resolveHttpRoutes,
   type VirtualService,
@@ -36,6 +36,7 @@ export interface Outbound {
 
 const results = new Memo<Outbound>();
 
+/** Clusters, routes and services for all workloads that are this client; made once per world. */
 export function resolveOutbound(world: PolicyWorld, client: Client): Outbound {
   return results.get(world, JSON.stringify(client), () => outboundOf(world, client));
 }
@@ -317,7 +318,7 @@ function tcpRoute(
 ): Pick<TcpServiceIr, "destinations" | "source"> | null {
   for (const vs of candidates) {
     const i = (vs.spec.tcp ?? []).findIndex(
-      (t) => !t.match || t.match.some((m) => l4Matches(m, vs, { port, gateway: "mesh", ...client })),
+      (t) => !t.match || t.match.some((m) => concerns(m, vs, { port, gateway: "mesh", ...client })),
     );
     if (i < 0) continue;
     return {
@@ -339,7 +340,7 @@ function tlsRoutes(
   return candidates.flatMap((vs) =>
     (vs.spec.tls ?? []).flatMap((route, i) =>
       route.match.flatMap((m): TlsRouteIr[] => {
-        if (!l4Matches(m, vs, { port, gateway: "mesh", ...client })) return [];
+        if (!concerns(m, vs, { port, gateway: "mesh", ...client })) return [];
         const sniHosts = m.sniHosts.filter(
           (h) => hostMatches(service.host, h) || hostMatches(h, service.host),
         );

@@ -68,6 +68,7 @@ type Decoded<F extends Fields> = {
 };
 export type Infer<S> = S extends Schema<infer T> ? T : never;
 
+/** ["spec", "http", 0] -> "spec.http[0]". */
 export function showPath(path: Path): string {
   return path
     .map((part, i) => (typeof part === "number" ? `[${part}]` : i === 0 ? part : `.${part}`))
@@ -168,6 +169,7 @@ export function repeated<T>(all: readonly T[]): T | undefined {
   return all.find((x, i) => all.indexOf(x) !== i);
 }
 
+/** Case counts, as in Kubernetes. */
 export function oneOf<const T extends string>(...names: T[]): Schema<T> {
   return shaped(
     (v, path, report) =>
@@ -207,9 +209,11 @@ export function map<T>(item: Schema<T>, keys: Schema<string> = str): Schema<Read
   );
 }
 export const labels = map(str, text("label"));
+/** A field of `object` that must be there. */
 export function required<T>(schema: Schema<T>): Required<T> {
   return { required: schema };
 }
+/** `test` gives what is wrong with the value, as the end of a sentence about it; null = nothing. */
 export function check<T>(schema: Schema<T>, test: (value: T) => string | null): Schema<T> {
   return refine(schema, (value, path, report) => {
     const fault = test(value);
@@ -252,6 +256,7 @@ export function isHost(text: string): boolean {
 export const NOT_A_HOST =
   'must be a DNS name: labels of letters, digits and "-", each at most 63 characters, or "*.suffix"';
 
+/** A plain object: neither null nor a list. */
 export function isMap(v: unknown): v is Record<string, unknown> {
   return typeof v === "object" && v !== null && !Array.isArray(v);
 }

@@ -142,6 +142,7 @@ function ageOf(created: string): number {
   return created === "" ? 0 : Date.parse(created) || 0;
 }
 
+/** matchLabels: every label of the selector is there with its value; an empty selector selects all. */
 export function selects(
   selector: Readonly<Record<string, string>>,
   labels: Readonly<Record<string, string>>,
@@ -186,6 +187,7 @@ export function protocolOf(
   );
 }
 
+/** spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/ACCOUNT, as Istio writes it. */
 export function spiffeId(mesh: MeshSettings, namespace: string, account: string): string {
   return `spiffe://${mesh.trustDomain}/ns/${namespace}/sa/${account}`;
 }

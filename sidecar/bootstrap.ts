@@ -56,6 +56,7 @@ export function readBootstrap(file: string): Bootstrap {
   return parseBootstrap(text, file);
 }
 
+/** Throws BootstrapError with all that is wrong at once; unknown keys are wrong, too. */
 export function parseBootstrap(text: string, file = "proxy config"): Bootstrap {
   let raw: unknown;
   try {

@@ -66,6 +66,7 @@ export interface Decision {
   readonly reason: string;
 }
 
+/** Pure; ends where the proxy would, with `status` and `reason` said. Which endpoint is picked is left to chance. */
 export function decide(snapshot: Snapshot, input: DecisionInput): Decision {
   const { facts, head } = input;
   const accepting = snapshot.listeners.get(input.listener) ?? null;
@@ -134,7 +135,7 @@ function decideRequest(
     }
     if (filter.kind === "fault") {
       const policy = route?.fault ?? filter.fault;
-      // The dice are loaded: explain shows what may happen, whatever its chance.
+      // 0 is below every percentage: what may happen is shown, with its chance.
       const verdict = evaluateFault(policy, head, () => 0);
       if (verdict.delayMs > 0)
         at.filters.push({

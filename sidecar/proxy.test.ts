@@ -78,6 +78,16 @@ test("peeked bytes reach the app, and a drain cuts what outlives the deadline", 
   app.close();
 });
 
+test("a drain is over when its last connection has closed", async () => {
+  const { app, proxy, client } = await start(chain);
+  await once(client, "data");
+  const drained = proxy.drain(3_600_000);
+  client.destroy();
+  await drained;
+  expect(proxy.listeners.connections.size).toBe(0);
+  app.close();
+});
+
 const guardedBy = (filter: object): FilterChain => ({ ...chain, networkFilters: [filter as NetworkFilter] });
 test.each([
   ["a filter that denies", guardedBy({ kind: "rbac", name: "r", rbac: DENY_ALL }), "rbac_denied"],

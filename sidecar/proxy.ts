@@ -83,9 +83,7 @@ export class DataPlane {
     clearTimeout(this.#retry);
     this.listeners.stopAccepting();
     this.#terminals.drainHttp();
-    const end = performance.now() + deadlineMs;
-    while (this.listeners.connections.size > 0 && performance.now() < end)
-      await new Promise((resolve) => setTimeout(resolve, 20));
+    await this.listeners.whenEmpty(deadlineMs);
     this.listeners.destroyConnections();
   }
 }

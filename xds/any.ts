@@ -20,6 +20,7 @@ function packAny<D extends DescMessage>(schema: D, message: MessageShape<D>): An
   });
 }
 
+/** Encoded once; the version is a hash of the bytes. */
 export function packResource<D extends DescMessage>(
   schema: D,
   name: string,

@@ -69,6 +69,7 @@ export function readMark(directory: string): { path: string; fingerprint: string
   }
 }
 
+/** Keeps the fingerprint of the root beside the CA's directory (`DIR.sha256`), durably: written, synced, renamed. */
 export function writeMark(directory: string, fingerprint: string): void {
   const path = `${directory}.sha256`;
   rmSync(`${path}.new`, { force: true });

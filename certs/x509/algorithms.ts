@@ -12,6 +12,7 @@ const SIGNATURES: Record<string, { hash: string; key: "ec" | "rsa" }> = {
 };
 export const ECDSA_SHA256 = "1.2.840.10045.4.3.2";
 
+/** Throws for what is not accepted, such as SHA-1, Ed25519, RSA-PSS. */
 export function signatureAlgorithm(oid: string): { hash: string; key: "ec" | "rsa" } {
   const found = Object.hasOwn(SIGNATURES, oid) ? SIGNATURES[oid] : undefined;
   if (found === undefined)

@@ -10,6 +10,7 @@ const { asn1 } = forge;
 export type Node = forge.asn1.Asn1;
 export const Tag = asn1.Type;
 
+/** Throws on what is not DER to the last byte, and on more elements or depth than limits.ts allows. */
 export function decode(der: Buffer): Node {
   checkExtent(der);
   const node = asn1.fromDer(forge.util.createBuffer(der.toString("latin1")), {
@@ -51,6 +52,7 @@ function checkExtent(der: Buffer): void {
   }
 }
 
+/** The original bytes, for a node that `decode` gave. */
 export function encode(node: Node): Buffer {
   return Buffer.from(asn1.toDer(node).getBytes(), "latin1");
 }
@@ -60,9 +62,12 @@ const universal = (type: forge.asn1.Type, constructed: boolean, value: string | 
 
 export const sequence = (...items: Node[]): Node => universal(Tag.SEQUENCE, true, items);
 export const set = (...items: Node[]): Node => universal(Tag.SET, true, items);
+/** From dotted decimal, as "2.5.29.17". */
 export const oid = (dotted: string): Node => universal(Tag.OID, false, asn1.oidToDer(dotted).getBytes());
 export const boolean = (value: boolean): Node => universal(Tag.BOOLEAN, false, value ? "\xff" : "\x00");
+/** UTF8String. */
 export const utf8 = (text: string): Node => universal(Tag.UTF8, false, Buffer.from(text).toString("latin1"));
+/** OCTET STRING. */
 export const octets = (bytes: Buffer): Node => universal(Tag.OCTETSTRING, false, bytes.toString("latin1"));
 export const bits = (bytes: Buffer, unused = 0): Node =>
   universal(Tag.BITSTRING, false, String.fromCharCode(unused) + bytes.toString("latin1"));
@@ -96,15 +101,18 @@ export function time(ms: number): Node {
     : universal(Tag.GENERALIZEDTIME, false, asn1.dateToGeneralizedTime(date) as string);
 }
 
+/** Whether it has the context tag `[n]`. */
 export const isContext = (node: Node | undefined, n: number): node is Node =>
   node !== undefined && node.tagClass === asn1.Class.CONTEXT_SPECIFIC && (node.type as number) === n;
 
+/** Throws unless the node is constructed; `what` names it in the error, here and below. */
 export function children(node: Node | undefined, what: string): Node[] {
   if (node === undefined || !Array.isArray(node.value))
     throw new Error(`${what} is missing or not a structure`);
   return node.value;
 }
 
+/** The content of a primitive node; throws on a constructed one. */
 export function bytesOf(node: Node | undefined, what: string): Buffer {
   if (node === undefined || typeof node.value !== "string")
     throw new Error(`${what} is missing or not a plain value`);
@@ -119,12 +127,14 @@ export function booleanOf(node: Node | undefined, what: string): boolean {
   return bytes[0] === 0xff;
 }
 
+/** The node, if it has this universal tag; else throws. */
 export function expectType(node: Node | undefined, type: forge.asn1.Type, what: string): Node {
   if (node === undefined || node.tagClass !== asn1.Class.UNIVERSAL || node.type !== type)
     throw new Error(`${what} is missing or of another type`);
   return node;
 }
 
+/** Dotted decimal; throws unless the node is an OBJECT IDENTIFIER. */
 export function oidOf(node: Node | undefined, what: string): string {
   const bytes = bytesOf(expectType(node, Tag.OID, what), what);
   return asn1.derToOid(forge.util.createBuffer(bytes.toString("latin1")));

@@ -15,6 +15,7 @@ export type PathResult =
   | { readonly root: ReadCertificate }
   | { readonly failure: unknown; readonly gaveUp: boolean };
 
+/** `others`: what the peer sent besides its leaf, in any order; the first path that holds is taken. */
 export function findPath(
   leaf: ReadCertificate,
   others: readonly ReadCertificate[],

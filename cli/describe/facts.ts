@@ -21,6 +21,7 @@ export interface Facts {
   readonly now: number;
 }
 
+/** Asks control plane and supervisor; without the latter `platform` is null. */
 export async function factsOf(stateDir: string, cwd: string): Promise<Facts> {
   const admin = AdminClient.controlPlane(stateDir);
   const [{ objects, platform }, { workloads, services }, { errors, warnings }] = await Promise.all([

@@ -16,6 +16,7 @@ const list = (value: unknown): readonly Json[] => (Array.isArray(value) ? (value
 const strings = (value: unknown): readonly string[] => (Array.isArray(value) ? value.map(String) : []);
 const labelsOf = ({ manifest }: Listed): Readonly<Record<string, string>> => manifest.metadata?.labels ?? {};
 
+/** Head, what the kind has to say, issues; a kind without words of its own shows its spec. */
 export function sectionsOf(o: Listed, facts: Facts): Section[] {
   const of = BY_KIND[o.kind];
   return [head(o, facts), ...(of === undefined ? [specSection(o)] : of(o, facts)), issues(o, facts)];

@@ -16,6 +16,7 @@ import { type Start, start, startPod } from "./source.ts";
 import { verdictOf } from "./verdict.ts";
 import type { MeshView, ProxyConfig } from "./view.ts";
 
+/** `from`: the pod or workload that asks; null: from outside, at a gateway. Nothing is sent. Throws UserError. */
 export async function explain(view: MeshView, asked: Asked, from: string | null): Promise<Explanation> {
   const pod = startPod(view, asked, from);
   const config = await view.config(pod);

@@ -23,6 +23,7 @@ export interface Landing {
   readonly outcome: Omit<Outcome, "share">;
 }
 
+/** What the proxy of the pod at `arrival.address` decides; where there is none, the app is taken to answer. */
 export async function land(view: MeshView, arrival: Arrival): Promise<Landing> {
   const { address, port, tls, caller, head } = arrival;
   const workload = view.at(address);
@@ -130,6 +131,7 @@ function reached(because: string): Landing["outcome"] {
   return { status: 200, reachesApp: true, because, place: null };
 }
 
+/** Without spiffe://, as Istio's principals are written. */
 export function bare(spiffeId: string): string {
   return spiffeId.replace(/^spiffe:\/\//, "");
 }

@@ -18,6 +18,7 @@ export function placeIn(config: string | null, source: string | null): Place | n
   return { object: `${kind} ${namespace}/${name}`, file, line: Number(line) };
 }
 
+/** FILE:LINE of the policy that a route or filter was made of; null: of none. */
 export function sourceIn(metadata: Metadata): string | null {
   const source = metadata["weft"]?.["source"];
   return typeof source === "string" ? source : null;

@@ -18,6 +18,7 @@ const LABELS: Record<Step["kind"], string> = {
 };
 const LABEL_WIDTH = 10;
 
+/** For people; places are shown relative to `cwd`. */
 export function show(
   { request, from, steps, destinations, verdict }: Explanation,
   out: Output,

@@ -28,6 +28,7 @@ export interface Start {
 const SOMEWHERE = "192.0.2.1";
 const EXPLICIT_PROXY_PORT = 15001;
 
+/** Throws UserError where nobody can be meant: a Service of the mesh needs `--from`, a port needs a gateway. */
 export function startPod(view: MeshView, asked: Asked, from: string | null): WorkloadInfo {
   if (from !== null) return findPod(view.workloads, from);
   const { hostname } = asked.url;
@@ -58,6 +59,7 @@ function gatewayPort(gateway: WorkloadInfo, port: number): number | null {
   return gateway.inbound.find((p) => p.servicePort === port || p.port === port)?.port ?? null;
 }
 
+/** `explicitFrom`: the pod was named with --from; a gateway of one port then stands for any port of the URL. */
 export function start(
   view: MeshView,
   asked: Asked,

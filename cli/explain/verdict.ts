@@ -30,6 +30,7 @@ function said(o: Outcome, good: string): string {
   return `${what} because ${o.because}${where}`;
 }
 
+/** `share` in 0..1; small shares keep two digits. */
 export function percent(share: number): string {
   return `${Number((share * 100).toFixed(share < 0.01 ? 2 : 1))} %`;
 }

@@ -25,6 +25,7 @@ export class AdminError extends Error {
   }
 }
 
+/** "Kind namespace/name", for people. */
 export const nameOf = (o: Loaded): string => {
   const { kind, namespace, name } = o.source;
   return namespace === "" ? `${kind} ${name}` : `${kind} ${namespace}/${name}`;

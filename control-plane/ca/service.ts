@@ -37,6 +37,7 @@ class Refusal extends Error {
   }
 }
 
+/** istio.v1.auth.IstioCertificateService. Who calls is read from the token alone, of the CSR only the key is taken. */
 export function addCaService(server: Server, options: CaServiceOptions): void {
   const allow = rateLimit(options.monotonic ?? (() => performance.now()));
   const createCertificate: handleUnaryCall<IstioCertificateRequest, IstioCertificateResponse> = (

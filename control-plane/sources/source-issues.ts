@@ -2,6 +2,7 @@
 import type { Issue, LoadResult } from "#policies/index.ts";
 import type { Awaited } from "./standing.ts";
 
+/** About a file as a whole: at its line 1, of no object. */
 export function problem(level: Issue["level"], code: string, file: string, message: string): Issue {
   return { level, code, message, file, line: 1, object: "", path: "" };
 }

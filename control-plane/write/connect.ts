@@ -19,6 +19,7 @@ export const outsideFilter = extension("envoy.filters.http.dynamic_forward_proxy
   dns_cache_config: DNS_CACHE,
 });
 
+/** The cluster for hosts outside of the mesh, and one per service, which leads to the pod's own listener of it. */
 export function connectClusters(ir: WorkloadIr, mode: Explicit): Json[] {
   const outside: Json = {
     name: OUTSIDE,
@@ -61,6 +62,7 @@ function services(ir: WorkloadIr): Map<string, { address: string; port: number }
 
 const connectCluster = (address: string, port: number): string => `connect|${port}||${address}`;
 
+/** `cluster` null: 502, as where a proxy does not know the host. */
 export function connectRoute(cluster: string | null): Json {
   return {
     name: "connect",

@@ -12,6 +12,7 @@ export interface WriteContext {
   readonly trustDomain: string;
 }
 
+/** outbound|PORT|SUBSET|HOST, as istiod names it. */
 export function clusterName(ref: ClusterRef): string {
   return `outbound|${ref.port}|${ref.subset}|${ref.host}`;
 }

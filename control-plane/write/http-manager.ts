@@ -124,6 +124,7 @@ function inboundPart(context: WriteContext, cluster: string, host: string, servi
   };
 }
 
+/** To the proxy's stdout, in istiod's default format; none where the mesh has it off. */
 export function accessLog(context: WriteContext): Json[] {
   if (!context.accessLog) return [];
   return [

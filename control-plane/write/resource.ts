@@ -102,11 +102,13 @@ export function resource(schema: DescMessage, name: string, json: Json): Resourc
   return made;
 }
 
+/** The version is a hash of the bytes: what has not changed is not sent again. */
 export function resourceOf(schema: DescMessage, name: string, bytes: Uint8Array): Resource {
   const version = createHash("sha256").update(bytes).digest("base64url").slice(0, 16);
   return { typeUrl: `type.googleapis.com/${schema.typeName}`, name, version, bytes };
 }
 
+/** Proto3 JSON to bytes; throws on a field that the message has not. */
 export function encode(schema: DescMessage, json: Json): Uint8Array {
   return toBinary(schema, fromJson(schema, json, { registry }));
 }
@@ -147,6 +149,7 @@ export function extension(name: string, schema: DescMessage, config: Json = {}):
   return { name, typed_config: any(schema, config) };
 }
 
+/** google.protobuf.Any as proto3 JSON writes it. */
 export function any(schema: DescMessage, config: Json = {}): Json {
   return { "@type": `type.googleapis.com/${schema.typeName}`, ...config };
 }

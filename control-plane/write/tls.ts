@@ -58,6 +58,10 @@ export function inboundTls(http: boolean, trustDomain: string): Json {
   });
 }
 
+/**
+ * With our SVID, to one of the identities `sans` (exact SPIFFE ids); with none, to whoever has a certificate of the mesh's
+ * roots.
+ */
 export function meshUpstreamTls(sni: string, sans: readonly string[], alpn: readonly string[]): Json {
   return extension("envoy.transport_sockets.tls", UpstreamTlsContextSchema, {
     common_tls_context: common(

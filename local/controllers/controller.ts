@@ -81,6 +81,7 @@ export class Conditions {
   }
 }
 
+/** Ends an operation with what its caller is told; `status` is that of contracts.md. */
 export function refuse(status: OperationError["status"], message: string): never {
   throw new OperationError(status, message);
 }

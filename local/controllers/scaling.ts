@@ -17,6 +17,7 @@ export interface Scalable {
   autoscale(by: Autoscaled | undefined): void;
 }
 
+/** Refused with 409 while an autoscaler has the say: it would take the number back at once. */
 export function scaleByHand(
   object: PlatformObject,
   autoscaled: Autoscaled | undefined,

@@ -52,6 +52,7 @@ export interface PodFields {
   readonly machine: { readonly cpu: number; readonly memory: number };
 }
 
+/** As the kubelet writes it: cores and bytes by divisor, labels one to a line. */
 export function downward(from: Downward, pod: PodFields): string {
   if ("resource" in from) return resource(from, pod);
   switch (from.fieldPath) {

@@ -27,6 +27,7 @@ function templateFault(path: string): string | null {
   return null;
 }
 
+/** Whether it holds `{*}` or `{**}`; it may be an invalid one. */
 export function isTemplate(path: string): boolean {
   return OPERATOR.test(path);
 }

@@ -4,6 +4,7 @@ import { bool, check, map, object, type Schema, shaped, str } from "../schema.ts
 /** Stays as it is written; `local/` decodes. */
 const base64 = check(str, (text) => (isBase64(text) ? null : "must be base64"));
 
+/** RFC 4648 4 with padding; blanks and line ends may stand anywhere in it, as kubectl takes it. */
 export function isBase64(text: string): boolean {
   return /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/.test(text.replace(/\s/g, ""));
 }

@@ -4,6 +4,7 @@ import { objectsOf, type PolicyWorld, selects, type Workload } from "../world.ts
 
 type Policies = Pick<PolicyWorld, "mesh" | "objects">;
 
+/** `port` is the container's; null: for ports that no policy names. */
 export function resolveMtls(world: Policies, workload: Workload, port: number | null): MtlsMode {
   return explainMtls(world, workload, port).mode;
 }

@@ -48,6 +48,7 @@ export const portOrName: Schema<number | string> = shaped(
   { kind: "text", like: "port-or-name" },
 );
 
+/** IANA_SVC_NAME (RFC 6335 5.1), as Kubernetes asks for. */
 export function isPortName(text: string): boolean {
   return (
     text.length <= 15 &&

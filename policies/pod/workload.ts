@@ -33,6 +33,7 @@ export function selectsItsPods<T extends Owner>(schema: Schema<T>, restart: read
   });
 }
 
+/** Reports a restartPolicy of the pod template that the kind does not allow; absent = Always. */
 export function restartPolicyOf(spec: Owner, allowed: readonly string[], path: Path, report: Report): void {
   const policy = spec.template?.spec?.restartPolicy ?? "Always";
   if (!allowed.includes(policy))

@@ -7,6 +7,7 @@ export interface ExternalName extends Alias {
   readonly target: string;
 }
 
+/** Targets in lower case, without a trailing dot. */
 export function externalNames(services: readonly Loaded<"/Service">[]): ExternalName[] {
   return services
     .filter((s) => s.spec.type === "ExternalName" && s.spec.externalName !== undefined)
@@ -49,6 +50,7 @@ interface Followed {
   readonly circles: ReadonlySet<string>;
 }
 
+/** Goes from alias to alias; a chain that ends at a host outside of the mesh is in neither set. */
 export function followed(
   services: readonly Pick<Service, "host">[],
   names: readonly ExternalName[],

@@ -39,6 +39,7 @@ export function rulesOf(world: Objects, vs: VirtualService): Expanded {
 }
 
 const byName = new Memo<ReadonlyMap<string, VirtualService>>();
+/** By an index that is made once per world. */
 export function findVirtualService(
   world: Objects,
   namespace: string,

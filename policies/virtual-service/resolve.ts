@@ -99,10 +99,6 @@ export function homelessHosts(world: PolicyWorld): readonly HomelessHost[] {
   });
 }
 
-export function l4Matches(match: L4MatchSpec, vs: VirtualService, context: RouteContext): boolean {
-  return concerns(match, vs, context);
-}
-
 interface Resolved {
   readonly services: PolicyWorld["services"];
   /** Null where it has no delegates: other objects do not change what it says. */
@@ -148,6 +144,7 @@ function httpRoutesOf(world: PolicyWorld, vs: VirtualService, context: RouteCont
   return routes;
 }
 
+/** Takes every request, so that no route behind it is ever met. */
 export function isCatchAll({ path, headers, query }: RouteMatchIr): boolean {
   const all =
     path === null ||
@@ -156,7 +153,8 @@ export function isCatchAll({ path, headers, query }: RouteMatchIr): boolean {
   return all && headers.length + query.length === 0;
 }
 
-function concerns(match: L4MatchSpec, vs: VirtualService, context: RouteContext): boolean {
+/** What a match says of the client and of the port, as opposed to the request. */
+export function concerns(match: L4MatchSpec, vs: VirtualService, context: RouteContext): boolean {
   if (match.port !== undefined && match.port !== context.port) return false;
   if (match.sourceNamespace !== undefined && match.sourceNamespace !== context.namespace) return false;
   if (match.sourceLabels !== undefined && !selects(match.sourceLabels, context.labels)) return false;
@@ -204,6 +202,7 @@ function destinationIr(world: PolicyWorld, d: DestinationSpec, namespace: string
   return { host, port, subset: d.subset ?? "" };
 }
 
+/** `port`: the one that was dialled. A destination of weight 0 is left out, as Envoy would never pick it. */
 export function weighted(
   world: PolicyWorld,
   route: readonly (Omit<NonNullable<HttpRouteSpec["route"]>[number], "headers"> & {

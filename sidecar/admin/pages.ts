@@ -12,6 +12,7 @@ import type {
   SocketAddress,
 } from "./contract.ts";
 
+/** admin.v3.Clusters; `nowMs` is monotonic, to tell who is ejected. */
 export function clustersAnswer(snapshot: Snapshot, nowMs: number): ClustersAnswer {
   return { cluster_statuses: [...snapshot.clusters.values()].map((c) => clusterStatus(c, nowMs)) };
 }
@@ -80,6 +81,7 @@ export function clustersText({ cluster_statuses }: ClustersAnswer): string {
   return lines.map((line) => `${line}\n`).join("");
 }
 
+/** admin.v3.Listeners. */
 export function listenersAnswer(snapshot: Snapshot): ListenersAnswer {
   return {
     listener_statuses: [...snapshot.listeners.values()].map(({ name, address, port, pipe }) => ({
@@ -89,10 +91,12 @@ export function listenersAnswer(snapshot: Snapshot): ListenersAnswer {
   };
 }
 
+/** NAME::ADDRESS, as Envoy prints it. */
 export function listenersText({ listener_statuses }: ListenersAnswer): string {
   return listener_statuses.map(({ name, local_address }) => `${name}::${textOf(local_address)}\n`).join("");
 }
 
+/** admin.v3.Certificates; `nowMs` since the epoch. */
 export function certsAnswer(secret: TlsSecret | null, nowMs: number): CertsAnswer {
   if (secret === null) return { certificates: [] };
   const details = (pem: string): CertificateDetails[] =>

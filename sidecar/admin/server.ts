@@ -32,6 +32,7 @@ const ENVOY_LEVELS: Readonly<Record<string, LogLevel>> = {
   off: "silent",
 };
 
+/** All pages. Rejects when the address cannot be bound. */
 export function serveAdmin(address: ListenAddress, source: AdminSource): Promise<Server> {
   const unix = address.kind === "unix";
   return serve(address, (request, response) => {

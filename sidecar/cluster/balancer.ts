@@ -39,6 +39,7 @@ function without(hosts: readonly Host[], avoid: readonly Host[]): readonly Host[
   return others.length > 0 ? others : hosts;
 }
 
+/** By EDS health and ejection; `nowMs` is monotonic. */
 export function isHealthy(host: Host, nowMs: number): boolean {
   return host.ejectedUntilMs <= nowMs && (host.health === "HEALTHY" || host.health === "UNKNOWN");
 }

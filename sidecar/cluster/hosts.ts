@@ -19,6 +19,10 @@ export interface HostSet {
 
 export const NO_HOSTS: HostSet = { hosts: [], priorities: [], overprovisioningFactor: 140 };
 
+/**
+ * A host of the same address stays the same object, with its connections and counts; one that is gone is marked
+ * `removed`.
+ */
 export function updateHosts(old: HostSet, wire: ClusterLoadAssignment): HostSet {
   const known = new Map(old.hosts.map((host) => [keyOf(host), host]));
   const hosts: Host[] = [];

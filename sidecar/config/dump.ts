@@ -26,6 +26,7 @@ export interface DumpQuery {
 const ADMIN = "type.googleapis.com/envoy.admin.v3.";
 const REDACTED = Buffer.from("[redacted]").toString("base64");
 
+/** Sections in Envoy's order; private keys are redacted. */
 export function configDump(source: DumpSource, query: DumpQuery): JsonObject {
   const wanted = (name: string): boolean => query.name === null || query.name(name);
   const of = (typeUrl: string): readonly Archived[] =>

@@ -4,6 +4,7 @@
  */
 import type { CidrRange, ConnectionFacts, FilterChain } from "../snapshot.ts";
 
+/** Falls back where no chain matches; null then is a refused connection. */
 export function findFilterChain(
   chains: readonly FilterChain[],
   fallback: FilterChain | null,

@@ -21,6 +21,7 @@ export interface CaClientOptions {
   rootCert: string | null;
 }
 
+/** `sign` rejects after 10 s, and with the CA's own words when it refuses. */
 export function createCaClient(options: CaClientOptions): { sign: Sign; close(): void } {
   const { target, credentials } = channelTo(options);
   const client = new Client(target, credentials);

@@ -16,6 +16,7 @@ type Call = ServerDuplexStream<Buffer, Buffer>;
 const KEEPALIVE = { "grpc.keepalive_time_ms": 30_000, "grpc.keepalive_timeout_ms": 10_000 };
 const asItIs = (bytes: Buffer): Buffer => bytes;
 
+/** Both variants of ADS, bytes untouched. */
 export function addXdsRelay(server: Server, discovery: Bootstrap["discovery"], log: Logger): void {
   const methods = Object.entries(toGrpc(AggregatedDiscoveryService)).map(([name, method]) => [
     name,

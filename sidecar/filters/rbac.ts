@@ -35,6 +35,7 @@ export interface RbacVerdict {
 
 const ALLOWED: RbacVerdict = { allowed: true, policy: null };
 
+/** Envoy's semantics: LOG always passes, ALLOW needs a match, DENY none. */
 export function evaluateRbac(rbac: Rbac, input: RbacInput): RbacVerdict {
   if (rbac.rules === null) return ALLOWED;
   const policy = firstMatch(rbac.rules, input);

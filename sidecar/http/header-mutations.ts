@@ -12,6 +12,7 @@ interface HasField {
   has(lowerName: string): boolean;
 }
 
+/** `head` is asked whether a field is there, for append actions. */
 export function mutateRequest(
   edits: HeadEdits,
   state: RequestState,

@@ -23,6 +23,7 @@ export class RetryBudget {
   }
 }
 
+/** Envoy's x-envoy-retry-on and x-envoy-retry-grpc-on, as the policy has them. */
 export function retriesResponse(policy: RetryPolicy, head: ResponseHead): boolean {
   const { on } = policy;
   const { status } = head;

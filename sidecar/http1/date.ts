@@ -4,6 +4,7 @@
 let second = 0;
 let line = "";
 
+/** With its CRLF. */
 export function dateLine(): string {
   const now = Math.floor(Date.now() / 1000);
   if (now !== second) {

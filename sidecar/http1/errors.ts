@@ -69,6 +69,7 @@ const FAILURES: Readonly<Record<Verdict, Failure>> = {
   [Verdict.MaxStreamDuration]: { status: 408, detail: "max_duration_timeout" },
 };
 
+/** Status and response-code detail, in Envoy's words. */
 export function failureOf(verdict: Verdict): Failure {
   return FAILURES[verdict];
 }

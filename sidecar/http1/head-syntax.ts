@@ -34,6 +34,7 @@ export function isCodecField(name: string): boolean {
   return CODEC_FIELDS.includes(name);
 }
 
+/** A token (RFC 9110 5.6.2). */
 export function isFieldName(name: string): boolean {
   for (let i = 0; i < name.length; i++) {
     const c = name.charCodeAt(i);

@@ -304,6 +304,7 @@ function startsLine(c: number): boolean {
   return TOKEN[c] !== 0 || c === 13;
 }
 
+/** @param lower lower case */
 export function equalsIgnoreCase(text: string, lower: string): boolean {
   return text.length === lower.length && text.toLowerCase() === lower;
 }

@@ -26,6 +26,8 @@ export class Listeners {
   /** Names of listeners whose address could not be bound at the last try. */
   readonly unbound = new Set<string>();
   acceptErrors = 0;
+  /** The last connection has closed. */
+  #emptied: () => void = noop;
 
   constructor(onConnection: OnConnection, log: Logger) {
     this.#onConnection = onConnection;
@@ -77,7 +79,10 @@ export class Listeners {
         this.connections.add(socket);
         // An unhandled reset on a socket that nobody owns yet would end the process.
         socket.on("error", noop);
-        socket.on("close", () => this.connections.delete(socket));
+        socket.on("close", () => {
+          this.connections.delete(socket);
+          if (this.connections.size === 0) this.#emptied();
+        });
         this.#onConnection(socket, bound.names);
       });
       const failed = (error: NodeJS.ErrnoException): void => {
@@ -115,6 +120,18 @@ export class Listeners {
   stopAccepting(): void {
     for (const { server } of this.#bound.values()) server.close();
     this.#bound.clear();
+  }
+
+  /** Resolves when no connection is open, or after `deadlineMs`. */
+  async whenEmpty(deadlineMs: number): Promise<void> {
+    if (this.connections.size === 0) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, deadlineMs);
+      this.#emptied = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
   }
 
   destroyConnections(): void {

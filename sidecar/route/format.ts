@@ -23,6 +23,7 @@ export interface Format {
   readonly unknown: string | null;
 }
 
+/** Envoy's %COMMAND(ARGUMENT):LENGTH%; a command that has no value here is empty. */
 export function compileFormat(format: string): Format {
   if (!format.includes("%")) return { value: () => format, unknown: null };
   let unknown: string | null = null;

@@ -49,6 +49,7 @@ export class RouteTable {
   }
 }
 
+/** Brackets of an IPv6 address stay. */
 export function withoutPort(authority: string): string {
   const colon = authority.lastIndexOf(":");
   if (colon < 0 || authority.indexOf("]", colon) >= 0) return authority;

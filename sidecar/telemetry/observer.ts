@@ -152,6 +152,7 @@ export class Telemetry implements RequestObserver {
   }
 }
 
+/** Each log whose filter takes the record's response flag. */
 export function writeLogs(logs: readonly LogPlan[], record: RequestRecord, head: HeadView | null): void {
   for (let i = 0; i < logs.length; i++) {
     const { write, buffer, onlyFlags } = logs[i]!;

@@ -43,6 +43,7 @@ export class HttpPlan {
   }
 }
 
+/** Adds to `responseHeaders` the names that the formats ask for: they are kept with each response. */
 export function logPlans(logs: readonly AccessLog[], sinks: LogSinks, responseHeaders: string[]): LogPlan[] {
   return logs
     .filter((log) => log.kind !== "ignored")

@@ -54,6 +54,7 @@ const NONE: readonly (string | null)[] = [];
 /** A piece of a log line: null prints "-". `head` is the request's, null for TCP. */
 export type RecordField = (record: RequestRecord, head: HeadView | null) => string | null;
 
+/** "ip:port", IPv6 in brackets, or a pipe's path. */
 export function addressOf(host: Host): string {
   return (
     host.pipe ??

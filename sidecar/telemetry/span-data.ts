@@ -8,6 +8,7 @@ import type { RequestRecord } from "./record.ts";
 const SCOPE = { name: "weft" };
 const resources = new Map<string, Resource>();
 
+/** `nodeId` and `zone` become attributes of the span, as Envoy's tracer sets them. */
 export function toReadableSpan(record: RequestRecord, nodeId: string, zone: string): ReadableSpan {
   const { plan, traceId, spanId, parentSpanId, status } = record;
   const tracing = plan!.tracing!;

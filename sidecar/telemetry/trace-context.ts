@@ -76,6 +76,7 @@ export function parseB3Single(value: string): TraceContext | null {
   return b3(match[1]!, match[2]!, match[3] === undefined ? null : match[3] !== "0");
 }
 
+/** X-B3-TraceId, -SpanId, -Sampled, -Flags, each "" where it is absent; null without a valid pair of ids. */
 export function parseB3Multi(
   trace: string,
   span: string,
@@ -94,6 +95,7 @@ function b3(trace: string, span: string, sampled: boolean | null): TraceContext 
   return { traceId, parentSpanId, sampled, state: "" };
 }
 
+/** Version 00 (W3C Trace Context 3.2). */
 export function writeTraceparent(traceId: string, spanId: string, sampled: boolean): string {
   return `00-${traceId}-${spanId}-${sampled ? "01" : "00"}`;
 }
@@ -117,9 +119,11 @@ function randomHex(bytes: number): string {
   return hex;
 }
 
+/** 32 hex digits. */
 export function newTraceId(): string {
   return randomHex(16);
 }
+/** 16 hex digits. */
 export function newSpanId(): string {
   return randomHex(8);
 }

@@ -30,6 +30,7 @@ const TLS13 = "TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY13
 // One context per (secret, parameters): a rotated secret is a new object, so the next handshake gets a new context.
 const contexts = new WeakMap<TlsSecret, Map<string, SecureContext>>();
 
+/** Made once per secret and parameters: no tickets, no renegotiation, and forward secrecy always. */
 export function secureContext(secret: TlsSecret, parameters: TlsParameters): SecureContext {
   let ofSecret = contexts.get(secret);
   if (ofSecret === undefined) {

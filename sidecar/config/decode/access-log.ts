@@ -8,6 +8,7 @@ import type { AccessLog } from "../../snapshot.ts";
 import { typeOf, unpack } from "./any.ts";
 import type { Problems } from "./problems.ts";
 
+/** A logger that is not known is a warning and logs nothing. */
 export function decodeAccessLogs(wires: readonly Wire[], problems: Problems): AccessLog[] {
   return wires.map((wire, i) => decodeOne(wire, problems.at(i)));
 }

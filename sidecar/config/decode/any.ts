@@ -17,6 +17,7 @@ export function unpack<D extends DescMessage>(
   }
 }
 
+/** The message's full name; "" without one. */
 export function typeOf(any: Any | undefined): string {
   return any?.typeUrl.slice(any.typeUrl.lastIndexOf("/") + 1) ?? "";
 }

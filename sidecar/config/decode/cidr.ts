@@ -3,6 +3,7 @@ import type { CidrRange as Wire } from "#xds/gen/envoy/config/core/v3/address_pb
 import type { CidrRange } from "../../snapshot.ts";
 import type { Problems } from "./problems.ts";
 
+/** IPv4-mapped IPv6 addresses are taken as IPv4. */
 export function decodeCidr(wire: Wire, problems: Problems): CidrRange {
   const family = isIP(wire.addressPrefix);
   const length = wire.prefixLen ?? 0;

@@ -32,6 +32,7 @@ const POLICIES: Partial<Record<Lb, LbPolicy>> = {
   [Lb.CLUSTER_PROVIDED]: "CLUSTER_PROVIDED",
 };
 
+/** Endpoints of EDS come apart; `inline` has those that the cluster carries itself. */
 export function decodeCluster(wire: Wire, problems: Problems): DecodedCluster {
   const discovery = wire.clusterDiscoveryType;
   const custom = discovery.case === "clusterType";

@@ -7,6 +7,7 @@ import type { FaultPolicy } from "../../filters/fault.ts";
 import { decodeHeader } from "./header.ts";
 import { milliseconds, type Problems } from "./problems.ts";
 
+/** `absent`: what Envoy takes where no percentage is given. */
 export function perMillion(wire: FractionalPercent | undefined, absent: number): number {
   if (wire === undefined) return absent;
   const unit =

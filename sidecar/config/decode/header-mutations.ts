@@ -22,6 +22,7 @@ interface WireHeaders {
   responseHeadersToRemove: string[];
 }
 
+/** null where nothing changes. Names that frame a message or belong to one hop are refused. */
 export function decodeHeaders(wire: WireHeaders, problems: Problems): HeaderMutations | null {
   const request = [
     ...removals(wire.requestHeadersToRemove, problems.at("request_headers_to_remove")),

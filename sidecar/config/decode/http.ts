@@ -45,6 +45,7 @@ const OBSERVERS = new Set([
   "envoy.filters.http.tap",
 ]);
 
+/** A filter that is not known and may guard something answers 403 to all; one that only watches is left out. */
 export function decodeHttp(wire: HttpConnectionManager, problems: Problems): HttpConfig {
   const spec = wire.routeSpecifier;
   if (spec.case !== "rds" && spec.case !== "routeConfig")

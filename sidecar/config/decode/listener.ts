@@ -37,6 +37,7 @@ const OBSERVERS = new Set([
   "envoy.filters.network.mysql_proxy",
 ]);
 
+/** A chain that cannot be read is an error of the whole listener: its last good version stays. */
 export function decodeListener(wire: Wire, problems: Problems): Listener {
   const address = wire.address?.address;
   const socket = address?.case === "socketAddress" ? address.value : undefined;
@@ -90,6 +91,7 @@ export function makeListener(parts: Omit<Listener, "findFilterChain">): Listener
   };
 }
 
+/** Half of a SHA-256 in hex: tells versions apart, nothing more. */
 export function digest(bytes: Uint8Array): string {
   return createHash("sha256").update(bytes).digest("hex").slice(0, 16);
 }

@@ -31,6 +31,7 @@ export class Problems {
   }
 }
 
+/** `fallback` (ms) where the field is not set. */
 export function milliseconds(duration: Duration | undefined, fallback: number): number {
   return duration === undefined ? fallback : Number(duration.seconds) * 1000 + duration.nanos / 1e6;
 }

@@ -22,6 +22,7 @@ export const DENY_ALL: Rbac = {
   rules: { action: "ALLOW", policies: [] },
 };
 
+/** What cannot be read matches nothing and is an error, so that the resource is refused. */
 export function decodeRbac(
   wire: {
     rules?: WireRules | undefined;

@@ -6,6 +6,7 @@ const never = (): boolean => false;
 /** Istio's re2.max_program_size.error_level: what one match may cost is program times text. */
 const MAX_PROGRAM_SIZE = 32_768;
 
+/** An invalid or too large pattern is an error and matches nothing. */
 export function compileRegex(
   pattern: string,
   problems: Problems,

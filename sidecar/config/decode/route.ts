@@ -34,6 +34,7 @@ import { decodeRbac } from "./rbac.ts";
 import { compileRegex, compileSubstitution } from "./regex.ts";
 import { decodeString } from "./string.ts";
 
+/** A domain that two virtual hosts claim is an error, as in Envoy. */
 export function decodeRoutes(wire: RouteConfiguration, problems: Problems): RouteTable {
   const seen = new DomainIndex<string>();
   const hosts = wire.virtualHosts.map((host, i) => {

@@ -24,6 +24,7 @@ export function decodeString(wire: Wire | undefined, problems: Problems): String
   }
 }
 
+/** `fold`: ignore_case. */
 export function plainMatcher(
   kind: "exact" | "prefix" | "suffix" | "contains",
   value: string,

@@ -16,6 +16,7 @@ import { decodeString } from "./string.ts";
 
 const RAW = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer";
 
+/** null: plaintext. */
 export function decodeDownstreamTls(
   socket: TransportSocket | undefined,
   problems: Problems,
@@ -28,6 +29,7 @@ export function decodeDownstreamTls(
   };
 }
 
+/** null: plaintext. With nothing to present and nothing to check it accepts any server, as Envoy does. */
 export function decodeUpstreamTls(
   socket: TransportSocket | undefined,
   problems: Problems,

@@ -283,6 +283,55 @@ test("what is changed in place takes effect at once, though the text becomes sho
   expect(http()).toEqual([undefined]);
 });
 
+describe.each([
+  ["a rule", "  rules:\n", "    - to:\n        - operation:\n            paths:\n              - /new\n"],
+  ["a value", "              - /internal\n", "              - /new\n", true],
+  [
+    "a rule with more fields",
+    "  rules:\n",
+    "    - to:\n        - operation:\n            methods: [GET]\n            paths: [/admin]\n",
+  ],
+] as const)("%s put in front of the others", (_what, place, added, before = false) => {
+  const one = DENY.replace(/ {4}- to:\n[^]*?(?= {4}- to)/, "");
+  const edited = one.replace(place, before ? added + place : place + added);
+
+  test("and saved in two writes opens nothing in between", () => {
+    put("deny.yaml", one);
+    start();
+    put("deny.yaml", edited.slice(0, edited.indexOf(added) + added.length));
+    for (let passed = 0; passed < 1500; passed += 100) {
+      wait(100);
+      expect(rules()).toMatch(/\/internal.*\/secret/);
+    }
+    put("deny.yaml", edited);
+    wait(200);
+    expect(rules()).toMatch(/\/internal.*\/secret/);
+    expect(rules()).toContain(before ? "/new" : '},{"to"');
+    expect(awaited()).toEqual([]);
+  });
+});
+
+test("the last rule replaced in place holds for two seconds, and is told", () => {
+  put("deny.yaml", DENY);
+  start();
+  put("deny.yaml", DENY.replace("/internal", "/x").replace("/secret", "/y"));
+  wait(WAIT_MS.continues - 500);
+  expect(rules()).toBe(ALL);
+  expect(awaited()).toEqual(["deny.yaml: AuthorizationPolicy default/deny"]);
+  wait(1000);
+  expect(rules()).toBe(ALL.replace("/internal", "/x").replace("/secret", "/y"));
+  expect(awaited()).toEqual([]);
+});
+
+test("a name that is written halfway, before its namespace, denies nothing in another namespace", () => {
+  const elsewhere = DENY.replace("  name: deny\n", "  name: deny\n  namespace: shop\n");
+  put("deny.yaml", elsewhere);
+  start();
+  put("deny.yaml", elsewhere.slice(0, elsewhere.indexOf("ny\n  namespace")));
+  wait(500);
+  expect(source!.objects().map((o) => `${o.namespace}/${o.name}`)).toEqual(["shop/deny"]);
+});
+
 test("what is taken away goes after its time, what protects last; until then it is told", () => {
   put("deny.yaml", DENY);
   put("route.yaml", route("1s"));

@@ -44,5 +44,28 @@ function isListCut(before: readonly unknown[], after: readonly unknown[], open: 
   );
 }
 
+/**
+ * May what is missing in a list still come behind its new last item? That is how a file looks in which something was
+ * put in front of the last item, and written as far as there; and so does one in which the last item was replaced.
+ */
+export function mayContinue(before: unknown, after: unknown): boolean {
+  return isMap(before) && isMap(after) && mayGoOn(before, after, false);
+}
+
+function mayGoOn(before: Map, after: Map, inList: boolean): boolean {
+  if (Array.isArray(before) !== Array.isArray(after)) return false;
+  if (Array.isArray(before) && Array.isArray(after)) {
+    const texts = before.map((item) => JSON.stringify(item));
+    const left = new Set(after.map((item) => JSON.stringify(item)));
+    if (texts.every((text) => left.has(text)) || texts.includes(JSON.stringify(after.at(-1)))) return false;
+    const [replaced, end] = [before[texts.findLastIndex((text) => left.has(text)) + 1], after.at(-1)];
+    return !isMap(replaced) || !isMap(end) || mayGoOn(replaced, end, true);
+  }
+  const keys = Object.keys(after);
+  if (inList && keys.some((key) => !Object.hasOwn(before, key))) return true;
+  const [was, is] = [before[keys.at(-1) ?? ""], after[keys.at(-1) ?? ""]];
+  return isMap(was) && isMap(is) && mayGoOn(was, is, inList);
+}
+
 type Map = Readonly<Record<string, unknown>>;
 const isMap = (value: unknown): value is Map => typeof value === "object" && value !== null;

@@ -1,5 +1,5 @@
 import type { Loaded } from "#policies/index.ts";
-import { isCut } from "./half-written.ts";
+import { isCut, mayContinue } from "./half-written.ts";
 
 /** How long an object stays that its file does not have any more: the pause in which a save may still be under way. */
 export const WAIT_MS = {
@@ -8,6 +8,8 @@ export const WAIT_MS = {
   runs: 8_000,
   /** The file looks as if the rest of it were still to come. */
   cut: 8_000,
+  /** The rest may be to come, or may have been replaced: people who edit wait for it, if it protects. */
+  continues: 2_000,
   /** Taking it away opens what it denied, or what it asked a proof for. */
   protects: 12_000,
   /** No file is left at all: a mount that is away, a branch that is being changed. */
@@ -44,7 +46,7 @@ export interface Awaited {
 
 interface Held {
   readonly object: Loaded;
-  readonly why: "gone" | "cut";
+  readonly why: "gone" | "cut" | "continues";
   readonly heldAt: number;
   /** From when its time runs. */
   since: number;
@@ -90,6 +92,8 @@ export class Standing {
       const id = identity(last);
       const former = known.get(id) ?? this.#standsElsewhere(id);
       if (former !== undefined && isCut(former.raw, last.raw, how.open)) hold(id, former, "cut");
+      else if (former !== undefined && PROTECTS.has(kindOf(former)) && mayContinue(former.raw, last.raw))
+        hold(id, former, "continues");
     }
     this.#files.set(file, next);
     this.#order(next, before?.effective ?? []);
@@ -169,7 +173,7 @@ export class Standing {
     return [...this.#files.values()].flatMap((file) =>
       [...file.held.values()].map((held) => ({
         object: held.object,
-        why: held.why === "cut" ? ("cut" as const) : file.exists ? "not in its file" : "no file",
+        why: held.why !== "gone" ? ("cut" as const) : file.exists ? "not in its file" : "no file",
         forMs: now - held.heldAt,
         leftMs: Math.max(0, held.since + waitOf(held, empty) - now),
       })),
@@ -246,15 +250,27 @@ export class Standing {
 }
 
 function waitOf({ object, why }: Held, empty: boolean): number {
-  const { kind } = object.source;
-  const wait = PROTECTS.has(kind) ? WAIT_MS.protects : RUNS.has(kind) ? WAIT_MS.runs : WAIT_MS[why];
+  const kind = kindOf(object);
+  const longer = PROTECTS.has(kind) ? WAIT_MS.protects : RUNS.has(kind) ? WAIT_MS.runs : 0;
+  const wait = why === "continues" ? WAIT_MS.continues : longer || WAIT_MS[why];
   return empty ? Math.max(wait, WAIT_MS.empty) : wait;
 }
 
 function isBeginningOf(cut: Loaded, whole: Loaded, open: boolean): boolean {
   const named =
-    cut.name === whole.name || (open && cut.namespace === whole.namespace && whole.name.startsWith(cut.name));
+    cut.name === whole.name ||
+    // The namespace may stand behind the name, and be still to come.
+    (open && isNamespaceOf(cut, whole) && whole.name.startsWith(cut.name));
   return cut.key === whole.key && named && isCut(whole.raw, cut.raw, open);
+}
+
+function isNamespaceOf(cut: Loaded, whole: Loaded): boolean {
+  const said = (cut.raw["metadata"] as { namespace?: unknown } | undefined)?.namespace;
+  return said === undefined || cut.namespace === whole.namespace;
+}
+
+function kindOf({ source }: Loaded): string {
+  return source.kind;
 }
 
 function pushTo(lists: Map<string, Loaded[]>, key: string, object: Loaded): void {

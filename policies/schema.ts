@@ -268,17 +268,20 @@ function meant(key: string, known: readonly string[]): string {
   return ` (known: ${known.join(", ")})`;
 }
 
-/** `later`: fields that the API has and Weft does not carry yet, refused by name. `open`: other fields are someone else's. */
+/**
+ * `later`: fields that the API has and Weft does not carry yet, refused by name. `open`: other fields are someone else's.
+ * `valued`: null, elsewhere the same as nothing, is refused in these fields, and unknown ones are refused with it, too.
+ */
 export function object<const F extends Fields>(
   fields: F,
-  options: { later?: readonly string[]; open?: boolean } = {},
+  options: { later?: readonly string[]; open?: boolean; valued?: readonly (keyof F)[] } = {},
 ): Schema<Decoded<F>> {
   return shaped(
     (v, path, report) => {
       if (!isMap(v)) return wrong(v, "a map", path, report);
       const out: Record<string, unknown> = {};
       for (const key of Object.keys(v)) {
-        if (Object.hasOwn(fields, key) || v[key] === null) continue;
+        if (Object.hasOwn(fields, key) || (v[key] === null && options.valued === undefined)) continue;
         if (options.later?.includes(key))
           report([...path, key], "unsupported-field", `field "${key}" is not supported yet`);
         else if (!options.open)
@@ -291,7 +294,9 @@ export function object<const F extends Fields>(
       for (const [key, field] of Object.entries(fields)) {
         const value = Object.hasOwn(v, key) ? v[key] : undefined;
         if (value === undefined || value === null) {
-          if (typeof field !== "function")
+          if (value === null && options.valued?.includes(key))
+            report([...path, key], "no-value", `field "${key}" has no value: give it one, or take it out`);
+          else if (typeof field !== "function")
             report([...path, key], "missing-field", `field "${key}" is missing`);
           out[key] = undefined;
         } else

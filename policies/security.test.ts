@@ -28,6 +28,11 @@ test.each([
   ["{from: [{source: {}}]}", "spec.rules[0].from[0].source"],
   ["{from: [{source: {principals: []}}]}", "spec.rules[0].from[0].source"],
   ["{from: []}", "spec.rules[0].from"],
+  // What was left without a value, or is misspelt besides
+  ["{from: null}", "spec.rules[0].from"],
+  ["{from: [{source: {namespaces: [a]}}], to: null}", "spec.rules[0].to"],
+  ["{when: null}", "spec.rules[0].when"],
+  ["{form: null}", "spec.rules[0].form"],
   ["{to: []}", "spec.rules[0].to"],
   ["{to: [{operation: {}}]}", "spec.rules[0].to[0].operation"],
   ["{to: [{operation: {methods: [], paths: []}}]}", "spec.rules[0].to[0].operation"],
@@ -88,6 +93,15 @@ test("null and other odd values are called by their name", () => {
 test.each([
   [policy("{action: DENY}"), "spec: DENY without rules"],
   [policy("{action: DENY, rules: []}"), "spec: DENY without rules"],
+  [policy("{action: null, rules: [{}]}"), 'spec.action: field "action" has no value'],
+  [
+    "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: p}\nspec: {mtls: null}\n",
+    'field "mtls" has no value',
+  ],
+  [
+    "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: p}\nspec: {mtls: {mode: null}}\n",
+    'field "mode" has no value',
+  ],
   [policy('{selector: {matchLabels: {app: "sh*"}}}'), "spec.selector.matchLabels.app"],
   [policy("{}", ', annotations: {istio.io/dry-run: "yes"}'), "metadata.annotations.istio.io/dry-run"],
   [policy("{action: AUDIT}", ', annotations: {istio.io/dry-run: "true"}'), "dry-run: action AUDIT"],
@@ -156,6 +170,12 @@ test.each([
   ['{to: [{operation: {notPaths: ["admin"]}}]}', "to[0].operation.notPaths[0]"],
   ['{to: [{operation: {paths: ["/a?b"]}}]}', "to[0].operation.paths[0]"],
   ['{to: [{operation: {paths: ["/a/../b"]}}]}', "to[0].operation.paths[0]"],
+  ['{to: [{operation: {paths: ["/caf\u00e9"]}}]}', "to[0].operation.paths[0]"],
+  ['{to: [{operation: {paths: ["/a b"]}}]}', "to[0].operation.paths[0]"],
+  ['{to: [{operation: {paths: ["/%61dmin"]}}]}', "to[0].operation.paths[0]"],
+  ["{to: [{operation: {paths: ['/a\\b']}}]}", "to[0].operation.paths[0]"],
+  ['{to: [{operation: {hosts: ["http://shop.example"]}}]}', "to[0].operation.hosts[0]"],
+  ['{to: [{operation: {hosts: ["caf\u00e9.example"]}}]}', "to[0].operation.hosts[0]"],
   ['{to: [{operation: {hosts: ["shop.example:8080"]}}]}', "to[0].operation.hosts[0]"],
   ['{to: [{operation: {hosts: ["a.*.example"]}}]}', "to[0].operation.hosts[0]"],
   ['{to: [{operation: {ports: ["80"]}}]}', "to[0].operation.ports[0]"],
@@ -233,5 +253,6 @@ test("portLevelMtls by the Service's port is told, with the port that was meant"
 });
 
 test("a selector without labels takes everything, and is told", () => {
-  expect(warned(policy("{selector: {}}"))).toEqual(["warning selects-everything spec.selector"]);
+  for (const selector of ["{}", "null", "{matchLabels: null}"])
+    expect(warned(policy(`{selector: ${selector}}`))).toEqual(["warning selects-everything spec.selector"]);
 });

@@ -47,8 +47,10 @@ export function validateSelecting(world: World, say: Say, p: Selecting): void {
       "Weft's sidecars have no dry run yet: the policy does nothing there; a stock Envoy counts what it would do",
     );
   const { selector } = p.spec;
-  if (selector === undefined) return;
-  if (Object.keys(selector.matchLabels ?? {}).length === 0)
+  // Null, too, which reads as none: its labels may have been taken out.
+  const isNull = (p.raw["spec"] as { selector?: unknown } | undefined | null)?.selector === null;
+  if (selector === undefined && !isNull) return;
+  if (Object.keys(selector?.matchLabels ?? {}).length === 0)
     say(
       "warning",
       "selects-everything",

@@ -283,16 +283,15 @@ test("what is changed in place takes effect at once, though the text becomes sho
   expect(http()).toEqual([undefined]);
 });
 
+const NEW_RULE = "    - to:\n        - operation:\n            paths:\n              - /new\n";
+const NARROW_RULE =
+  "    - to:\n        - operation:\n            methods: [GET]\n            paths: [/admin]\n";
 describe.each([
-  ["a rule", "  rules:\n", "    - to:\n        - operation:\n            paths:\n              - /new\n"],
+  ["a rule", "  rules:\n", NEW_RULE, false],
   ["a value", "              - /internal\n", "              - /new\n", true],
-  [
-    "a rule with more fields",
-    "  rules:\n",
-    "    - to:\n        - operation:\n            methods: [GET]\n            paths: [/admin]\n",
-  ],
-] as const)("%s put in front of the others", (_what, place, added, before = false) => {
-  const one = DENY.replace(/ {4}- to:\n[^]*?(?= {4}- to)/, "");
+  ["a rule with more fields", "  rules:\n", NARROW_RULE, false],
+] as const)("%s put in front of the others", (_what, place, added, before) => {
+  const one = DENY.replace(/ {4}- to:\n.*?(?= {4}- to)/s, "");
   const edited = one.replace(place, before ? added + place : place + added);
 
   test("and saved in two writes opens nothing in between", () => {

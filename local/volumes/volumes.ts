@@ -52,15 +52,14 @@ export class Volumes {
     if (subPath === "") return root;
     const path = join(root, subPath);
     const spec = this.#specs.find((s) => s.name === volume);
+    // Before anything is made: a link in the volume may lead to where nothing is yet.
+    if (!isBelow(path, root)) throw new PlatformError(`subPath "${subPath}" leads out of volume "${volume}"`);
     // A kubelet makes a missing subPath a folder.
     if (!existsSync(path)) {
       if (spec?.kind === "files") throw new MissingError(`volume "${volume}" has no "${subPath}"`);
       mkdirSync(path, { recursive: true, mode: 0o755 });
     }
-    const real = realpathSync(path);
-    if (!`${real}/`.startsWith(`${realpathSync(root)}/`))
-      throw new PlatformError(`subPath "${subPath}" leads out of volume "${volume}"`);
-    return real;
+    return realpathSync(path);
   }
 
   /** What lives only as long as the pod. */

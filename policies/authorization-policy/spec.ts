@@ -112,14 +112,19 @@ export const authorizationPolicySpec = refine(
       selector,
       action: oneOf("ALLOW", "DENY", "AUDIT"),
       rules: list(
-        object({
-          from: nonEmptyList(object({ source: required(source) })),
-          to: nonEmptyList(object({ operation: required(operation) })),
-          when: list(condition),
-        }),
+        // What was left without a value would let everybody in.
+        object(
+          {
+            from: nonEmptyList(object({ source: required(source) })),
+            to: nonEmptyList(object({ operation: required(operation) })),
+            when: list(condition),
+          },
+          { valued: ["from", "to", "when"] },
+        ),
       ),
     },
-    { later: ["targetRef", "targetRefs", "provider"] },
+    // A DENY without its word would be an ALLOW.
+    { later: ["targetRef", "targetRefs", "provider"], valued: ["action"] },
   ),
   (p, path, report) => {
     if (p.action === "DENY" && (p.rules ?? []).length === 0)

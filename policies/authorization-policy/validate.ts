@@ -116,19 +116,28 @@ const method: Why = (value) => {
   return /^\*?[-!#$%&'+.^_`|~0-9A-Za-z]*\*?$/.test(value) ? null : "is no method";
 };
 
+/** RFC 3986 2.3, percent-encoded for no reason. */
+const UNRESERVED = /%(?:2[de]|3\d|4[1-9a-f]|5[\daf]|6[1-9a-f]|7[\dae])/i;
 const path: Why = (value) => {
   if (isTemplate(value)) return null;
   if (!value.startsWith("/") && !value.startsWith("*")) return 'matches no request: a path begins with "/"';
+  if (/[^\x21-\x7e]/.test(value)) return "matches no request: paths are compared as they arrive, with %XX";
+  if (value.includes("\\")) return 'matches no request: "\\" in a path is compared as "/"';
+  if (UNRESERVED.test(value))
+    return `matches no request: paths are compared after ${UNRESERVED.exec(value)![0]} is resolved`;
   if (/[?#]/.test(value)) return "matches no request: a path is compared without query and fragment";
   return /\/\.\.?(\/|$)/.test(value)
     ? "matches no request: paths are compared after their dot segments are resolved"
     : null;
 };
 
-const host: Why = (value) =>
-  /:\d+$/.test(value) && !value.endsWith("]")
+const host: Why = (value) => {
+  if (/[^\x21-\x7e]/.test(value)) return "matches no request: a name with other letters arrives as xn--...";
+  if (/[/@?#]/.test(value)) return "matches no request: a host stands without scheme, user and path";
+  return /:\d+$/.test(value) && !value.endsWith("]")
     ? "matches only requests that say this port in their Host: name the host without it, too"
     : null;
+};
 
 const port: Why = (value, world, policy) => {
   const service = servicePortFault(world, workloadsOf(world, policy), Number(value));

@@ -29,7 +29,7 @@ const volumeMount = also(
     mountPath: required(str),
     readOnly: bool,
     subPath: check(str, insideOf),
-    subPathExpr: str,
+    subPathExpr: check(str, insideOf),
     mountPropagation: idle(str, "mounts of a local mesh are private to the pod", (v) => v === "None"),
     recursiveReadOnly: idle(
       str,

@@ -58,6 +58,13 @@ export function isPortName(text: string): boolean {
   );
 }
 
+/** RFC 1123 subdomain: the name of another object. It becomes part of paths and identities. */
+export const objectName = check(str, (name) =>
+  /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/.test(name)
+    ? null
+    : `must be a name of lower case letters, digits, "-" and ".", not ${JSON.stringify(name)}`,
+);
+
 const QUANTITY = /^[+-]?(\d+(\.\d*)?|\.\d+)(n|u|m|k|[KMGTPE]i?|[eE][+-]?\d+)?$/;
 /** "500m", "64Mi", 2 (kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/). */
 export const quantity: Schema<string> = shaped(

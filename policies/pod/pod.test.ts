@@ -85,6 +85,15 @@ test.each([
   ["  volumes: [{name: a, emptyDir: {}, hostPath: {path: /}}]\n", "emptyDir and hostPath are set"],
   ["  volumes: [{name: a, nfs: {server: s}}]\n", 'field "nfs" is not supported yet'],
   ["  volumes: [{name: a, configMap: {name: c, items: [{key: k, path: ../x}]}}]\n", 'must not contain ".."'],
+  [
+    "  volumes: [{name: a, configMap: {name: c, items: [{key: k, path: ..data}]}}]\n",
+    'must not begin with ".."',
+  ],
+  ["  volumes: [{name: a, persistentVolumeClaim: {claimName: ../../x}}]\n", 'not "../../x"'],
+  ["  volumes: [{name: a, persistentVolumeClaim: {claimName: ..}}]\n", 'not ".."'],
+  ["    volumeMounts: [{name: a, mountPath: /a, subPathExpr: ../$(A)}]\n", 'must not contain ".."'],
+  ["  serviceAccountName: a/ns/b/sa/c\n", 'not "a/ns/b/sa/c"'],
+  ["  serviceAccount: ../admin\n", 'not "../admin"'],
 ])("refused as Kubernetes refuses it: %s", (text, says) => {
   expect(issues(MAIN + text).join("\n")).toMatch(/^error /);
   expect(issues(MAIN + text).join("\n")).toContain(says);

@@ -1,6 +1,6 @@
-import { bool, type Infer, list, map, object, oneOf, required, str } from "../schema.ts";
+import { bool, type Infer, list, map, object, oneOf, required, str, unlessEmpty } from "../schema.ts";
 import { container, initContainer } from "./container.ts";
-import { also, anything, idle, label, quantity, seconds } from "./fields.ts";
+import { also, anything, idle, label, objectName, quantity, seconds } from "./fields.ts";
 import { objectMeta } from "./metadata.ts";
 import { checkNames } from "./names.ts";
 import { podSecurityContext } from "./security-context.ts";
@@ -21,8 +21,8 @@ const fields = object({
   restartPolicy: oneOf("Always", "OnFailure", "Never"),
   terminationGracePeriodSeconds: seconds(),
   activeDeadlineSeconds: seconds(1),
-  serviceAccountName: str,
-  serviceAccount: str,
+  serviceAccountName: unlessEmpty(objectName),
+  serviceAccount: unlessEmpty(objectName),
   automountServiceAccountToken: idle(
     bool,
     "no Kubernetes API and no token of it in a local pod; a projected serviceAccountToken volume gives the mesh's own",

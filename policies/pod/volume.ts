@@ -2,10 +2,15 @@ import { persistentVolumeClaimSpec } from "../persistent-volume-claim/spec.ts";
 import { bool, check, list, object, oneOf, required, str } from "../schema.ts";
 import { insideOf } from "./container.ts";
 import { fieldRef, resourceFieldRef } from "./env.ts";
-import { also, anything, idle, label, mode, oneIn, quantity } from "./fields.ts";
+import { also, anything, idle, label, mode, objectName, oneIn, quantity } from "./fields.ts";
 import { objectMeta } from "./metadata.ts";
 
-const relative = check(str, insideOf);
+/** What begins with ".." is the kubelet's own. */
+const relative = check(str, (path) =>
+  path.startsWith("..") && !path.startsWith("../") && path !== ".."
+    ? 'must not begin with ".."'
+    : insideOf(path),
+);
 const items = list(object({ key: required(str), path: required(relative), mode }));
 const downwardItem = also(
   object({ path: required(relative), fieldRef: fieldRef(true), resourceFieldRef, mode }),
@@ -45,7 +50,7 @@ const CARRIED_OUT = {
       "BlockDevice",
     ),
   }),
-  persistentVolumeClaim: object({ claimName: required(str), readOnly: bool }),
+  persistentVolumeClaim: object({ claimName: required(objectName), readOnly: bool }),
   downwardAPI: object({ items: list(downwardItem), defaultMode: mode }),
   projected: object({ sources: list(projection), defaultMode: mode }),
   ephemeral: object({

@@ -1,5 +1,5 @@
 import { persistentVolumeClaimSpec } from "../persistent-volume-claim/spec.ts";
-import { also, anything, countOrPercent, seconds } from "../pod/fields.ts";
+import { also, anything, countOrPercent, objectName, seconds } from "../pod/fields.ts";
 import { labelSelector, objectMeta } from "../pod/metadata.ts";
 import { checkNames } from "../pod/names.ts";
 import { openPodTemplate } from "../pod/spec.ts";
@@ -38,6 +38,8 @@ export const statefulSetSpec = also(
   ),
   ({ template, volumeClaimTemplates }, path, report) => {
     const claims = (volumeClaimTemplates ?? []).map((claim) => ({ name: claim?.metadata?.name }));
+    for (const [i, { name }] of claims.entries())
+      objectName(name, [...path, "volumeClaimTemplates", i, "metadata", "name"], report);
     const spec = template?.spec;
     if (spec === undefined) return;
     // A claim hides a volume of its name.

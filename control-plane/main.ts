@@ -82,6 +82,7 @@ async function main(): Promise<void> {
     issues: source.issues,
     awaited: source.awaited,
     proxies: () => ads.status(),
+    answers: () => ads.answers(),
     resources: () => distributor.given,
     failures: () => distributor.failures,
     traces: traces?.store ?? null,

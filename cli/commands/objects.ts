@@ -42,6 +42,9 @@ export const apply: Command = {
     const warnings = issues.filter((issue) => !isError(issue)).map(sayIssue);
     for (const warning of new Set([...warnings, ...(await warningsOf(admin, answer, stateDir))]))
       out.warn(`warning: ${warning}`);
+    const { refused = [] } = answer;
+    if (refused.length > 0)
+      throw new UserError(`it is applied, but not every proxy takes it:\n${refused.join("\n")}`);
     return EXIT.ok;
   },
 };

@@ -108,7 +108,11 @@ function find(types: Proxy["types"], suffix: string): TypeStatus | undefined {
 function troublesOf(proxy: Proxy): string[] {
   return Object.entries(proxy.types).flatMap(([url, type]) => {
     const what = `${podOf(proxy)}: ${url.split(".").at(-1)}`;
-    if (type.nack) return [`${what} refused, it keeps version ${type.acked || "none"}: ${type.nack}`];
+    if (type.nack) {
+      const places = (type.policies ?? []).map(({ object, file, line }) => `${object} at ${file}:${line}`);
+      const from = places.length === 0 ? "" : `; it was made of ${places.join(", or ")}`;
+      return [`${what} refused, it keeps version ${type.acked || "none"}: ${type.nack}${from}`];
+    }
     if (type.acked !== type.sent) return [`${what} sent ${type.sent}, acknowledged ${type.acked || "none"}`];
     return [];
   });

@@ -13,6 +13,12 @@ export interface StatusAnswer {
           readonly sent: string;
           readonly acked: string;
           readonly nack?: string | null;
+          /** Of a refusal: the objects behind it, as far as it tells; "VirtualService default/reviews". */
+          readonly policies?: readonly {
+            readonly object: string;
+            readonly file: string;
+            readonly line: number;
+          }[];
           /** false: more is to come, which waits for what goes first. */
           readonly upToDate: boolean;
         }
@@ -43,6 +49,8 @@ export interface ObjectsAnswer {
 /** "Kind namespace/name" each; "Kind name" for cluster-scoped kinds. */
 export interface AppliedAnswer {
   readonly applied: readonly string[];
+  /** What proxies refused of it at once, and the objects behind that; absent: nothing within a second. */
+  readonly refused?: readonly string[];
 }
 /** Body of PUT /objects, as JSON; or YAML, which stands for one text without a name. */
 export interface NamedText {

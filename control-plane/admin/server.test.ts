@@ -85,6 +85,7 @@ beforeEach(async () => {
         types: { t: { sent: "1", acked: "", nack: "no" } as never },
       },
     ],
+    answers: () => async () => {},
     failures: () => new Map(),
     resources: () => new Map([[NODE, resourcesFor(world, node, config)!.resources]]),
     traces,
@@ -104,7 +105,7 @@ describe("admin", () => {
     expect(await call("GET", "/healthz")).toEqual({ status: 200, body: { ok: true } });
     const status = (await call("GET", "/status")).body;
     expect(status.proxies).toEqual([
-      { nodeId: NODE, connected: true, types: { t: { sent: "1", acked: "", nack: "no" } } },
+      { nodeId: NODE, connected: true, types: { t: { sent: "1", acked: "", nack: "no", policies: [] } } },
     ]);
     const world = (await call("GET", "/world")).body;
     expect(world).toMatchObject({ version: status.world, counts: { Pod: 1, Service: 1, VirtualService: 1 } });

@@ -34,6 +34,7 @@ import type {
   XdsAnswer,
 } from "./contract.ts";
 import { AdminError, applyObjects, deleteObjects, nameOf } from "./objects.ts";
+import { type Refusal, refusals, sayRefusal } from "./refusals.ts";
 import { workloads } from "./workloads.ts";
 
 export interface AdminOptions {
@@ -45,6 +46,11 @@ export interface AdminOptions {
   /** Objects that still hold although their files do not have them any more. */
   readonly awaited: () => readonly { readonly issue: Issue; readonly leftMs: number }[];
   readonly proxies: () => readonly ProxyStatus[];
+  /**
+   * Call it before a change; the result, called after it, waits until each proxy has answered what the change made it
+   * be sent, one has refused it, or so many ms are over.
+   */
+  readonly answers: () => (timeoutMs: number) => Promise<void>;
   /** What connected proxies were last given, by node id. */
   readonly resources: () => ReadonlyMap<string, ResourceSet | null>;
   /** Proxies for which not everything could be made, by node id, and why. */
@@ -68,6 +74,9 @@ type Answer =
   | WorkloadsAnswer
   | WorldAnswer
   | XdsAnswer;
+
+/** How long apply waits for what proxies say of it. They mostly answer within some ms. */
+const ANSWER_MS = 1000;
 
 /** Files in JSON: their quotes and line ends take two bytes each. */
 const MAX_BODY = 8 * 1024 * 1024;
@@ -118,9 +127,18 @@ async function route(request: IncomingMessage, options: AdminOptions): Promise<A
     case "PUT objects": {
       const texts = textsOf(await read(request));
       return await inTurn(async () => {
+        const before = new Set(refusedNow(options).map(sayRefusal));
+        const answered = options.answers();
         const answer = await applyObjects(texts, options.objects(), options.config, options.world());
         options.reload();
-        return answer;
+        await answered(ANSWER_MS);
+        const refused = Map.groupBy(refusedNow(options), sayRefusal);
+        for (const known of before) refused.delete(known);
+        if (refused.size === 0) return answer;
+        return {
+          ...answer,
+          refused: [...refused].map(([text, of]) => `${text} (${sayProxies(of.map((r) => r.nodeId))})`),
+        };
       });
     }
     case "POST objects/delete": {
@@ -210,11 +228,24 @@ function jsonOf(text: string): Readonly<Record<string, unknown>> | null {
 }
 
 function status(options: AdminOptions): StatusAnswer {
+  const refused = new Map(refusedNow(options).map((r) => [`${r.nodeId} ${r.type}`, r.policies]));
   return {
     world: versionOf(options.world()),
-    proxies: options.proxies().map(({ nodeId, connected, types }) => ({ nodeId, connected, types })),
+    proxies: options.proxies().map(({ nodeId, connected, types }) => ({
+      nodeId,
+      connected,
+      types: Object.fromEntries(
+        Object.entries(types).map(([type, one]) => {
+          const policies = refused.get(`${nodeId} ${type}`);
+          return [type, policies === undefined ? one : { ...one, policies }];
+        }),
+      ),
+    })),
   };
 }
+
+const refusedNow = ({ proxies, resources, world }: AdminOptions): Refusal[] =>
+  refusals(proxies(), resources(), world());
 
 function tracesOf({ traces }: AdminOptions): TraceStore {
   if (traces === null) throw new AdminError(404, ["this control plane receives no spans: set listen.otlp"]);

@@ -74,6 +74,8 @@ export class AdsServer {
   readonly #clock: Clock;
   readonly #connections: Map<string, Set<Connection>> = new Map();
   readonly #streamsOf: Map<string, number> = new Map();
+  /** Told of each answer, and of streams that end. */
+  readonly #waiting: Set<(connection: Connection, answer: "refused" | "other" | "ended") => void> = new Set();
 
   constructor(options: AdsOptions) {
     this.#options = options;
@@ -106,6 +108,35 @@ export class AdsServer {
         connectedAt: c.connectedAt,
         types: c.machine.status(),
       }));
+  }
+
+  /**
+   * Call it before a change; the result, called after it, waits until each proxy has answered all that it was sent, one
+   * has refused something, or `timeoutMs` are over. Who owed an answer before is not waited for.
+   */
+  answers(): (timeoutMs: number) => Promise<void> {
+    const all = () => [...this.#connections.values()].flatMap((streams) => [...streams]);
+    const late = new Set(all().filter(owes));
+    const waits: Set<Connection> = new Set();
+    let refused = false;
+    let done = (): void => {};
+    const told = (connection: Connection, answer: "refused" | "other" | "ended"): void => {
+      refused ||= answer === "refused";
+      if (answer === "ended" || (waits.has(connection) && !owes(connection))) waits.delete(connection);
+      if (refused || waits.size === 0) done();
+    };
+    this.#waiting.add(told);
+    return async (timeoutMs) => {
+      for (const c of all()) if (!late.has(c) && !c.blocked && owes(c)) waits.add(c);
+      let timer: NodeJS.Timeout | undefined;
+      if (!refused && waits.size > 0)
+        await new Promise<void>((resolve) => {
+          done = resolve;
+          timer = setTimeout(resolve, timeoutMs);
+        });
+      clearTimeout(timer);
+      this.#waiting.delete(told);
+    };
   }
 
   #serve(call: Call, variant: ProxyStatus["variant"]): void {
@@ -196,7 +227,8 @@ export class AdsServer {
   }
 
   #receive(connection: Connection, request: Request): void {
-    for (const event of connection.machine.request(request)) {
+    const events = connection.machine.request(request);
+    for (const event of events) {
       this.#options.onEvent?.(connection.nodeId, event);
       if (event.kind !== "nack") continue;
       this.#options.log.warn("proxy refused config", {
@@ -206,6 +238,8 @@ export class AdsServer {
       });
     }
     this.#flush(connection);
+    const refused = events.some(({ kind }) => kind === "nack");
+    for (const told of this.#waiting) told(connection, refused ? "refused" : "other");
   }
 
   #flush(connection: Connection): void {
@@ -220,6 +254,7 @@ export class AdsServer {
     const streams = this.#connections.get(connection.nodeId);
     if (streams?.delete(connection) !== true) return;
     this.#options.log.info("proxy disconnected", { node: connection.nodeId });
+    for (const told of this.#waiting) told(connection, "ended");
     const left = this.#streamsOf.get(connection.name)! - 1;
     if (left > 0) this.#streamsOf.set(connection.name, left);
     else this.#streamsOf.delete(connection.name);
@@ -227,6 +262,12 @@ export class AdsServer {
     this.#connections.delete(connection.nodeId);
     this.#options.onDisconnect?.(connection.nodeId);
   }
+}
+
+function owes({ machine }: Connection): boolean {
+  return Object.values(machine.status()).some(
+    (type) => !type.upToDate || (type.nonceSent !== type.nonceAcked && type.nack === undefined),
+  );
 }
 
 class Refusal extends Error {

@@ -47,6 +47,7 @@ async function start(): Promise<void> {
     objects: source.objects,
     issues: source.issues,
     awaited: source.awaited,
+    answers: () => async () => {},
     proxies: () => [],
     resources: () => new Map(),
     failures: () => new Map(),

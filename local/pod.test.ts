@@ -6,7 +6,7 @@ import { afterEach, expect, test } from "vitest";
 import { systemClock } from "#lib/clock.ts";
 import { hostNetwork } from "./network/network.ts";
 import { Pod } from "./pod.ts";
-import { podTemplates } from "./spec.ts";
+import { readTemplate } from "./spec.ts";
 import { Tokens } from "./tokens.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "weft-pod-"));
@@ -28,16 +28,16 @@ test("the app starts after its proxy is ready, with the proxy in its environment
   );
   const app = `const fs = require("fs"); fs.writeFileSync("env.new", JSON.stringify({ asked: fs.existsSync("asked"), ...process.env }));
     fs.renameSync("env.new", "env.json"); setInterval(() => {}, 1000);`;
-  const [template] = podTemplates([
+  const template = readTemplate(
     {
       apiVersion: "v1",
       kind: "Pod",
       metadata: { name: "a" },
-      spec: { serviceAccountName: "robot", containers: [{ name: "main", command: ["node", "-e", app] }] },
       source: { file: join(dir, "a.yaml"), line: 1 },
     },
-  ]);
-  if (template === undefined) throw new Error("no template");
+    {},
+    { serviceAccountName: "robot", containers: [{ name: "main", command: ["node", "-e", app] }] },
+  );
   const tokens = new Tokens(dir);
   const address = { podIp: "127.0.1.19", appIp: "127.0.2.19", servicePrefix: "127.19" };
   pod = new Pod({

@@ -15,12 +15,11 @@ import { readVolume, type VolumeSpec } from "./volumes/spec.ts";
 
 export type RestartPolicy = "Always" | "OnFailure" | "Never";
 
-/** What one Deployment or bare Pod asks for: `replicas` pods of this shape. */
+/** What a workload or a bare Pod asks of each of its pods. */
 export interface PodTemplate {
   readonly workload: string;
   readonly namespace: string;
   readonly ownerKind: "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet" | "Job" | "Pod";
-  readonly replicas: number;
   readonly labels: Readonly<Record<string, string>>;
   readonly annotations: Readonly<Record<string, string>>;
   readonly serviceAccount: string;
@@ -46,41 +45,8 @@ export interface PodTemplate {
   readonly hash: string;
 }
 
-/** Reads Deployments and Pods; all errors are collected into one PlatformError. */
-export function podTemplates(objects: readonly PlatformObject[]): PodTemplate[] {
-  const errors: string[] = [];
-  const templates: PodTemplate[] = [];
-  for (const object of objects) {
-    try {
-      if (object.kind === "Deployment") {
-        const spec = record(object.spec);
-        const template = record(spec["template"]);
-        templates.push(
-          readTemplate(object, record(template["metadata"]), record(template["spec"]), count(object, spec)),
-        );
-      } else if (object.kind === "Pod") {
-        templates.push(readTemplate(object, { ...object.metadata }, record(object.spec), 1));
-      }
-    } catch (error) {
-      if (!(error instanceof PlatformError)) throw error;
-      errors.push(error.message);
-    }
-  }
-  if (errors.length > 0) throw new PlatformError(errors.join("\n"));
-  return templates;
-}
-
-function count(object: PlatformObject, spec: Json): number {
-  const replicas = spec["replicas"] ?? 1;
-  if (typeof replicas !== "number" || !Number.isInteger(replicas) || replicas < 0)
-    throw new PlatformError(
-      `${place(object)}: spec.replicas: ${JSON.stringify(replicas)} is not a whole number from 0 up`,
-    );
-  return replicas;
-}
-
 /** One pod template of an object, with its metadata. Throws PlatformError. */
-export function readTemplate(object: PlatformObject, metadata: Json, spec: Json, replicas = 1): PodTemplate {
+export function readTemplate(object: PlatformObject, metadata: Json, spec: Json): PodTemplate {
   const annotations = stringMap(metadata["annotations"]);
   const labels = stringMap(metadata["labels"]);
   const gateway = annotations["inject.istio.io/templates"] === "gateway";
@@ -120,7 +86,7 @@ export function readTemplate(object: PlatformObject, metadata: Json, spec: Json,
       ...list(record(object.spec)["volumeClaimTemplates"]).map(claimTemplate),
     ],
   };
-  return { ...body, replicas, hash: hashOf(body) };
+  return { ...body, hash: hashOf(body) };
 }
 
 /** The order of a map's keys means nothing, so it changes nothing. */

@@ -1,4 +1,5 @@
 /** Walks one request through the configuration that the proxies run: the caller's way out, then each destination. */
+import { lookup } from "node:dns/promises";
 import type { ServiceInfo } from "#control-plane/admin/contract.ts";
 import { chooseTransport, isHealthy } from "#sidecar/cluster/balancer.ts";
 import { decide, type Forwarded } from "#sidecar/decide.ts";
@@ -225,6 +226,10 @@ async function toCluster(
       const text = `${from.dialled} is no host that the mesh knows, and an explicit proxy cannot tell its address: a ServiceEntry makes it known`;
       return ends("endpoints", 503, text, null);
     }
+    if (cluster.type === "DYNAMIC_FORWARD_PROXY" && head !== null && !(await hasAddress(head.authority))) {
+      const text = `${from.dialled} is no host that the mesh knows, and this machine's name servers have no address of it`;
+      return ends("endpoints", 503, text, null);
+    }
     const known = cluster.type === "ORIGINAL_DST" ? view.at(dialled.destinationAddress) : undefined;
     if (known === undefined) {
       const text = `${from.dialled}, outside of the mesh`;
@@ -286,6 +291,15 @@ async function toCluster(
       outcome: { ...landing.outcome, share },
     };
   });
+}
+
+/** Asked of the name servers that the proxy asks, too: it runs on this machine. */
+async function hasAddress(authority: string): Promise<boolean> {
+  const host = new URL(`http://${authority}`).hostname.replace(/^\[|\]$/g, "");
+  return await lookup(host).then(
+    () => true,
+    () => false,
+  );
 }
 
 /** The request asked about is HTTP/1.1; a port that promises more is worth a word. */

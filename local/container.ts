@@ -3,7 +3,7 @@ import type { ContainerSpec, HookAction, ProbeSpec } from "./container-spec.ts";
 import { explainExit, listenersOf, misplaced } from "./listening.ts";
 import { watchProbe } from "./probe.ts";
 import { act, type ProbeTarget } from "./probe-actions.ts";
-import { KUBERNETES_RESTART, type Launch, Supervised } from "./process.ts";
+import { type Exit, KUBERNETES_RESTART, type Launch, Supervised } from "./process.ts";
 import type { RestartPolicy } from "./spec.ts";
 
 export interface ContainerHost {
@@ -67,7 +67,7 @@ export class Container {
       host.clock,
       () => this.#follow(),
     );
-    this.process.explain = () => this.#explain();
+    this.process.explain = (exit) => this.#explain(exit);
   }
 
   get ready(): boolean {
@@ -206,9 +206,8 @@ export class Container {
     this.#cancels = [];
   }
 
-  #explain(): string | undefined {
+  #explain({ code, reason }: Exit): string | undefined {
     const { listens, outOfMemory } = this.#host;
-    const reason = this.process.exit?.reason;
     if (outOfMemory()) return `OOMKilled: it took more than limits.memory, ${this.spec.limits.memory} bytes`;
     const tail = this.process.log.tail(4096);
     const why = listens && explainExit(tail, listens.appIp);
@@ -216,10 +215,9 @@ export class Container {
       this.hint = why;
       // Also while it is tried again.
       this.#host.warn(`${this.spec.name}: ${why}`);
-      return `${reason ?? "it ended"}: ${why}`;
+      return `${reason}: ${why}`;
     }
     // What could not even be begun was said by our tools, last.
-    const code = this.process.exit?.code ?? 0;
     return code >= 125 && code <= 127 ? `${reason}: ${tail.trim().split("\n").at(-1)}` : undefined;
   }
 

@@ -363,6 +363,17 @@ test("why a pod is not ready is in its status and in the error of who waits for 
   );
 });
 
+test("why a container ended is said of its last end, not of the one before", async () => {
+  const script = "if [ -e again ]; then sleep 1; exit 3; fi; touch again; echo not to be begun >&2; exit 126";
+  await start(pod({ containers: [sh("main", script)] }));
+  const seen = new Set<string | undefined>();
+  await poll(() => {
+    seen.add(container("main")?.lastExit);
+    return container("main")?.exitCode;
+  }).toBe(3);
+  expect([...seen]).toEqual(expect.arrayContaining(["exit code 126: not to be begun", "exit code 3"]));
+});
+
 test("a program that is not there, or a folder, is said", async () => {
   await start(pod({ containers: [{ name: "main", command: ["no-such-program"] }] }));
   await poll(() => container("main")?.lastExit).toContain(

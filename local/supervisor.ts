@@ -44,13 +44,18 @@ export function isRunning(stateDir: string): boolean {
   return runningSupervisor(stateDir) !== undefined;
 }
 
-/** Refuses when the mesh runs; otherwise cleans what a killed supervisor left. */
-export async function takeOver(stateDir: string): Promise<void> {
+/** Throws a PlatformError when the mesh runs, in another process. */
+export function refuseSecond(stateDir: string): void {
   const running = runningSupervisor(stateDir);
   if (running !== undefined && running !== process.pid)
     throw new PlatformError(
       `a mesh already runs in ${stateDir} (pid ${running}): stop it with "weft down" or choose another with --mesh`,
     );
+}
+
+/** Refuses when the mesh runs; otherwise cleans what a killed supervisor left. */
+export async function takeOver(stateDir: string): Promise<void> {
+  refuseSecond(stateDir);
   await sweep(stateDir);
 }
 

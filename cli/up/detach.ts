@@ -1,23 +1,28 @@
 /** `weft up --detach`: the same command in a process of its own, which outlives the terminal. */
 import { spawn } from "node:child_process";
-import { closeSync, mkdirSync, openSync, readFileSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { MACHINE_FLAGS, type PlatformStatus } from "#local/index.ts";
+import { MACHINE_FLAGS, type PlatformStatus, refuseSecond } from "#local/index.ts";
 import { UserError } from "../errors.ts";
 
 const MAIN = fileURLToPath(new URL("../main.ts", import.meta.url));
 
-/** Resolves with the status that the mesh prints when it is ready. Progress and errors of the child go to `logFile`. */
+/**
+ * Resolves with the status that the mesh prints when it is ready. Progress and errors of the child go to `logFile`.
+ * PlatformError where a mesh runs already: the log is its own.
+ */
 export async function startDetached(
   args: readonly string[],
   stateDir: string,
   cwd: string,
   env: NodeJS.ProcessEnv,
 ): Promise<{ status: PlatformStatus; logFile: string }> {
+  refuseSecond(stateDir);
   mkdirSync(stateDir, { recursive: true, mode: 0o700 });
   const logFile = join(stateDir, "supervisor.log");
-  const log = openSync(logFile, "w", 0o600);
+  writeFileSync(logFile, "", { mode: 0o600 });
+  const log = openSync(logFile, "a"); // two that start at once do not write over each other
   const child = spawn(process.execPath, [...MACHINE_FLAGS, MAIN, "up", ...args, "-o", "json"], {
     cwd,
     env,

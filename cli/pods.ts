@@ -53,9 +53,13 @@ export function platformPods(stateDir: string): PodRow[] {
   return items.filter((item) => item.kind === "Pod").map(podRow);
 }
 
-/** The log files of a pod by container, the application's first; of pods that are gone, too. */
-export function podLogs(stateDir: string, pod: string): Map<string, string> {
-  const folder = join(stateDir, "pods", pod, "logs");
+/**
+ * The log files of a pod by container, the application's first; of pods that are gone, too. The second of two pods of one
+ * name has its folder under NAME.NAMESPACE.
+ */
+export function podLogs(stateDir: string, pod: string, namespace: unknown): Map<string, string> {
+  const own = join(stateDir, "pods", `${pod}.${String(namespace)}`, "logs");
+  const folder = existsSync(own) ? own : join(stateDir, "pods", pod, "logs");
   if (!existsSync(folder)) return new Map();
   const names = readdirSync(folder).filter((f) => f.endsWith(".log"));
   const proxyLast = (a: string, b: string) =>

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { Command } from "../command.ts";
 import { EXIT, UserError } from "../errors.ts";
 import { LogReader } from "../log-file.ts";
-import { platformPods, podLogs } from "../pods.ts";
+import { type PodRow, platformPods, podLogs } from "../pods.ts";
 
 const MESH_LOGS: Readonly<Record<string, string>> = {
   "control-plane": "control-plane.log",
@@ -22,6 +22,7 @@ export const logs: Command = {
   ],
   options: [
     { flags: "-c, --container <name>", help: "istio-proxy for the proxy (default: the application)" },
+    { flags: "-n, --namespace <name>", help: "its namespace", values: "namespace" },
     { flags: "-f, --follow", help: "go on until Ctrl-C" },
     { flags: "--tail <lines>", help: "only the last lines" },
   ],
@@ -32,7 +33,8 @@ export const logs: Command = {
     "weft logs control-plane",
   ],
   async run({ args, options, out, stateDir }) {
-    const file = find(stateDir, String(args[0]).replace(/^[a-z.]+\//i, ""), options["container"]);
+    const name = String(args[0]).replace(/^[a-z.]+\//i, "");
+    const file = find(stateDir, name, options["namespace"], options["container"]);
     const lines = options["tail"] === undefined ? null : Number(options["tail"]);
     if (lines !== null && !(Number.isInteger(lines) && lines >= 0))
       throw new UserError(`--tail: ${JSON.stringify(options["tail"])} is no number of lines`, EXIT.usage);
@@ -55,23 +57,40 @@ async function untilSignal(run: (stop: AbortSignal) => Promise<void>): Promise<v
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.off(signal, stop);
 }
 
-function find(stateDir: string, name: string, container: unknown): string {
+function find(stateDir: string, name: string, namespace: unknown, container: unknown): string {
   const own = MESH_LOGS[name];
   if (own !== undefined) {
     const file = join(stateDir, own);
     if (existsSync(file)) return file;
     throw new UserError(`there is no log of the ${name} (${file})`);
   }
-  const pods = platformPods(stateDir);
-  const pod = pods.find((p) => p.name === name) ?? pods.find((p) => p.workload === name);
-  const files = podLogs(stateDir, pod?.name ?? name);
+  const pods = platformPods(stateDir).filter(
+    (p) => typeof namespace !== "string" || p.namespace === namespace,
+  );
+  const pod = podCalled(pods, name);
+  // Of a pod that is gone only the name is left.
+  const files = podLogs(stateDir, pod?.name ?? name, pod?.namespace ?? namespace);
   if (files.size === 0) {
     const known = pods.map((p) => p.name).join(", ") || "none";
-    throw new UserError(`no pod or workload "${name}" has logs; pods: ${known}`);
+    const where = typeof namespace === "string" ? ` of namespace ${namespace}` : "";
+    throw new UserError(`no pod or workload "${name}"${where} has logs; pods: ${known}`);
   }
   const [first] = files.values();
   const file = typeof container === "string" ? files.get(container) : first;
   if (file === undefined)
     throw new UserError(`${name} has no container "${String(container)}": ${[...files.keys()].join(", ")}`);
   return file;
+}
+
+/** The pod NAME or NAME.NAMESPACE, else one of that workload: a ready one rather than one that ends. */
+function podCalled(pods: readonly PodRow[], wanted: string): PodRow | undefined {
+  const is = (p: PodRow, name: string): boolean => wanted === name || wanted === `${name}.${p.namespace}`;
+  const named = pods.filter((p) => is(p, p.name));
+  const found = named.length > 0 ? named : pods.filter((p) => is(p, p.workload));
+  const namespaces = [...new Set(found.map((p) => p.namespace))];
+  if (namespaces.length > 1)
+    throw new UserError(
+      `${wanted} is in several namespaces: say which with -n ${namespaces.join(" or -n ")}`,
+    );
+  return found.toSorted((a, b) => Number(b.ready) - Number(a.ready))[0];
 }

@@ -112,7 +112,16 @@ function isMeant({ source: s }: Loaded, { kind, namespace, name }: NamedObject):
 
 function whyNot(one: NamedObject, current: readonly Loaded[], config: Config): string {
   const other = current.find((o) => isMeant(o, one));
-  if (other === undefined) return `${labelOf(one)}: no such object`;
+  if (other === undefined) {
+    const elsewhere = new Set(
+      current
+        .filter((o) => isMeant(o, { ...one, namespace: o.source.namespace }))
+        .map((o) => o.source.namespace),
+    );
+    const hint =
+      elsewhere.size === 0 ? "" : `; there is one in ${[...elsewhere].join(", ")}: say which with -n`;
+    return `${labelOf(one)}: no such object${hint}`;
+  }
   if (other.source.file === config.platform) return `${labelOf(one)} was not applied: the platform made it`;
   return `${labelOf(one)} was not applied: it comes from ${other.source.file}:${other.source.line}; remove it there`;
 }

@@ -185,6 +185,9 @@ describe("admin", () => {
         "VirtualService default/none: no such object",
       ],
     });
+    expect((await remove({ objects: [{ ...named("v2"), namespace: "shop" }] })).body.errors).toEqual([
+      "VirtualService shop/v2: no such object; there is one in default: say which with -n",
+    ]);
     expect((await remove({ all: true })).body).toMatchObject({ deleted: { length: 299 }, errors: [] });
     expect(applied()).toEqual([]);
     expect((await remove({})).status).toBe(400);

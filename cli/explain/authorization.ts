@@ -85,12 +85,13 @@ function refusals(
   const empty = workload.authorization.filter(
     (a) => a.action === "ALLOW" && !a.dryRun && a.rules.length === 0,
   );
+  const places = empty.map(({ source }) => placeOf(source));
   return [
-    ...asked.map((p) => ({ text: `${p.name} wants ${p.failed ?? "nothing more"}`, place: p.place })),
-    ...empty.map(({ source }) => {
-      const place = placeOf(source);
-      return { text: `${place.object} has no rule: it allows nothing`, place };
-    }),
+    // On the wire a policy without rules is one that matches nobody: "wants not (anything)" tells nothing.
+    ...asked
+      .filter((p) => !places.some(({ object }) => object === p.place?.object))
+      .map((p) => ({ text: `${p.name} wants ${p.failed ?? "nothing more"}`, place: p.place })),
+    ...places.map((place) => ({ text: `${place.object} has no rule: it allows nothing`, place })),
   ];
 }
 

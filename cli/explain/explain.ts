@@ -222,6 +222,8 @@ async function toCluster(
   const dialled = from.facts;
   if (cluster.type !== "EDS" && cluster.type !== "STATIC") {
     // The address that the client asked for, as it is.
+    const shut = from.outside ? null : noSuchPort(view, from);
+    if (shut !== null) return ends("endpoints", head === null ? 0 : 503, shut.text, shut.place);
     if (from.explicit && !from.outside && cluster.type === "ORIGINAL_DST") {
       const text = `${from.dialled} is no host that the mesh knows, and an explicit proxy cannot tell its address: a ServiceEntry makes it known`;
       return ends("endpoints", 503, text, null);
@@ -410,4 +412,15 @@ function endpointText(view: MeshView, usable: readonly Host[], cluster: Cluster)
   const more = usable.length > 5 ? ` and ${usable.length - 5} more` : "";
   const ill = cluster.hosts.length - usable.length;
   return `${names.join(", ")}${more}${ill > 0 ? `; ${ill} not healthy` : ""}`;
+}
+
+/** A Service's own address at a port that it does not have: nobody answers there. */
+function noSuchPort(view: MeshView, { facts }: Start): { text: string; place: Place } | null {
+  const service = view.services.find((s) => s.addresses.includes(facts.destinationAddress));
+  if (service === undefined || service.source.kind !== "Service") return null;
+  const numbers = service.ports.map((p) => p.number);
+  if (numbers.includes(facts.destinationPort)) return null;
+  const has = numbers.length === 0 ? "it has none" : `it has ${numbers.join(", ")}`;
+  const text = `Service ${service.namespace}/${service.name} has no port ${facts.destinationPort}: ${has}`;
+  return { text, place: placeOf(service.source) };
 }

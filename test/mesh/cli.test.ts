@@ -139,6 +139,11 @@ test("who asks must be one workload that exists", async () => {
   const none = await mesh.cli("explain", "--from", "nobody", "http://details:9080/");
   expect(none).toMatchObject({ code: 1, err: expect.stringContaining("productpage-v1") });
   expect((await mesh.cli("explain", "http://reviews:9080/")).code).toBe(2);
+  const port = await mesh.cli("explain", "--from", "productpage", "http://details/");
+  expect(port).toMatchObject({
+    code: 1,
+    out: expect.stringContaining("Service default/details has no port 80: it has 9080"),
+  });
 });
 
 test("status, pods and logs: a killed app is restarted, and told", async () => {

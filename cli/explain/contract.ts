@@ -11,6 +11,8 @@ export interface Place {
 export interface Step {
   readonly kind:
     | "client"
+    /** The proxy has not taken the newest configuration: what follows is decided on the one that it runs. */
+    | "config"
     | "listener"
     | "route"
     | "fault"

@@ -56,7 +56,7 @@ interface Way {
   readonly destinations: Destination[];
 }
 
-async function wayOut(view: MeshView, { snapshot, wire }: ProxyConfig, from: Start): Promise<Way> {
+async function wayOut(view: MeshView, { snapshot, wire, lag }: ProxyConfig, from: Start): Promise<Way> {
   const steps: Step[] = [];
   const early: Outcome[] = [];
   const ends = (status: number, because: string, place: Place | null = null): Way => {
@@ -69,6 +69,7 @@ async function wayOut(view: MeshView, { snapshot, wire }: ProxyConfig, from: Sta
     ...step("client", true, who),
     details: from.note === null ? [] : [{ text: from.note, place: null }],
   });
+  if (lag !== null) steps.push(lag);
 
   let { head } = from;
   const first = decide(snapshot, { listener: from.listener, facts, head });

@@ -34,7 +34,7 @@ export async function land(view: MeshView, arrival: Arrival): Promise<Landing> {
     const app: Step = { ...step("app", true, `${pod}: ${text}, nothing there decides`) };
     return { pod, steps: [app], outcome: reached(`${pod} is asked`) };
   }
-  const steps: Step[] = [];
+  const steps: Step[] = config.lag === null ? [] : [config.lag];
   const fail = (status: number, because: string, place: Place | null = null): Landing => ({
     pod,
     steps,

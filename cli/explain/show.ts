@@ -6,6 +6,7 @@ import { percent } from "./verdict.ts";
 
 const LABELS: Record<Step["kind"], string> = {
   client: "from",
+  config: "config",
   listener: "listener",
   route: "route",
   fault: "fault",
@@ -48,7 +49,7 @@ function verdictText(text: string, cwd: string): string {
 }
 
 function showStep({ kind, ok, text, place, details }: Step, out: Output, cwd: string): string[] {
-  const mark = ok ? out.good("✓") : out.bad("✗");
+  const mark = kind === "config" ? out.bad("!") : ok ? out.good("✓") : out.bad("✗");
   const body = hang(text, out.columns, LABEL_WIDTH + 4);
   const lines = [`  ${mark} ${LABELS[kind].padEnd(LABEL_WIDTH)}${ok ? body : out.bad(body)}`];
   const indent = " ".repeat(LABEL_WIDTH + 4);

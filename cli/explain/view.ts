@@ -1,6 +1,6 @@
 /** What the control plane says of the mesh, and each proxy's resources compiled by the sidecar's own code. */
 
-import { fromJson, type JsonValue } from "@bufbuild/protobuf";
+import { fromJson, type JsonValue, toJson } from "@bufbuild/protobuf";
 import { AnySchema } from "@bufbuild/protobuf/wkt";
 import type { ServiceInfo, WorkloadInfo, WorkloadsAnswer, XdsAnswer } from "#control-plane/admin/contract.ts";
 import { configRegistry } from "#sidecar/config/registry.ts";
@@ -9,27 +9,33 @@ import type { Snapshot } from "#sidecar/snapshot.ts";
 import { TYPE } from "#xds/index.ts";
 import { AdminClient } from "../admin-client.ts";
 import { UserError } from "../errors.ts";
+import type { Step } from "./contract.ts";
+import { lagOf, runningIn } from "./running.ts";
 
 export interface ProxyConfig {
   readonly snapshot: Snapshot;
   readonly wire: XdsAnswer;
+  /** Said where this is not the newest that the control plane has for the proxy; null: it is. */
+  readonly lag: Step | null;
 }
 
 export class MeshView {
   readonly workloads: readonly WorkloadInfo[];
   readonly services: readonly ServiceInfo[];
   readonly #client: AdminClient;
+  readonly #stateDir: string;
   readonly #configs = new Map<string, Promise<ProxyConfig | null>>();
 
-  constructor(client: AdminClient, answer: WorkloadsAnswer) {
+  constructor(client: AdminClient, stateDir: string, answer: WorkloadsAnswer) {
     this.#client = client;
+    this.#stateDir = stateDir;
     this.workloads = answer.workloads;
     this.services = answer.services;
   }
 
   static async of(stateDir: string): Promise<MeshView> {
     const client = AdminClient.controlPlane(stateDir);
-    return new MeshView(client, await client.get<WorkloadsAnswer>("/workloads"));
+    return new MeshView(client, stateDir, await client.get<WorkloadsAnswer>("/workloads"));
   }
 
   /** Null: no proxy of this pod is connected. */
@@ -37,12 +43,27 @@ export class MeshView {
     const id = `${pod.pod}.${pod.namespace}`;
     let config = this.#configs.get(id);
     if (config === undefined) {
-      config = this.#client
-        .find<XdsAnswer>(`/xds/${encodeURIComponent(id)}`)
-        .then((wire) => wire && { wire, snapshot: compile(wire, id) });
+      config = this.#ask(pod.pod, id);
       this.#configs.set(id, config);
     }
     return config;
+  }
+
+  async #ask(pod: string, id: string): Promise<ProxyConfig | null> {
+    const lag = await lagOf(this.#client, id);
+    const sent = await this.#client.find<XdsAnswer>(`/xds/${encodeURIComponent(id)}`);
+    if (sent === null) return null;
+    if (lag === null) return { ...compile(sent, id), lag };
+    try {
+      const dump = await AdminClient.proxy(this.#stateDir, pod).get<unknown>("/config_dump?include_eds");
+      return { ...compile(runningIn(dump), id), lag };
+    } catch (error) {
+      const text = `what it runs cannot be asked (${(error as Error).message}): what it was sent decides`;
+      return {
+        ...compile(sent, id),
+        lag: { ...lag, details: [...lag.details, { text, place: null }] },
+      };
+    }
   }
 
   at(address: string): WorkloadInfo | undefined {
@@ -79,9 +100,11 @@ function namesOf({ host, name, namespace, aliases }: ServiceInfo, from: string):
   return [host, ...own, ...aliases.flatMap(forms)];
 }
 
-function compile(wire: XdsAnswer, proxy: string): Snapshot {
+function compile(given: XdsAnswer, proxy: string): Pick<ProxyConfig, "snapshot" | "wire"> {
+  // A proxy's dump has the names of fields in the other of the two ways.
+  const wire: Record<string, JsonValue[]> = {};
   const unknown = new Set<string>();
-  JSON.stringify(wire, (key, value) => {
+  JSON.stringify(given, (key, value) => {
     if (key === "@type" && typeof value === "string") unknown.add(value.slice(value.lastIndexOf("/") + 1));
     return value;
   });
@@ -89,12 +112,13 @@ function compile(wire: XdsAnswer, proxy: string): Snapshot {
   const store = new ConfigStore();
   // Routes before listeners: a listener waits for them.
   for (const typeUrl of [TYPE.cluster, TYPE.endpoints, TYPE.route, TYPE.listener]) {
-    const resources = (wire[typeUrl] ?? []).map((json) =>
+    const resources = (given[typeUrl] ?? []).map((json) =>
       fromJson(AnySchema, json as JsonValue, { registry, ignoreUnknownFields: true }),
     );
+    wire[typeUrl] = resources.map((any) => toJson(AnySchema, any, { registry }));
     const [refused] = store.update({ typeUrl, resources }).refused;
     if (refused !== undefined)
       throw new UserError(`the configuration of ${proxy} is refused: ${refused.name}: ${refused.message}`);
   }
-  return store.current;
+  return { snapshot: store.current, wire };
 }

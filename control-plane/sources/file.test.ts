@@ -378,6 +378,27 @@ test("nothing goes while another file is broken or the folder changes: what it l
   expect(names()).not.toContain("deny");
 });
 
+test.each(['{"n": N}', '{"n": N', "- N\n- a: [", "", "count: N\n"])(
+  "data that an app writes beside the policies every second keeps nothing from going: %j",
+  (text) => {
+    put("deny.yaml", DENY);
+    put("other.yaml", account("other"));
+    put("data.json", text);
+    start();
+    const write = (round: number) => {
+      put("data.json", text.replace("N", String(round)));
+      wait(1000);
+    };
+    for (let round = 0; round < 3; round++) write(round);
+    rmSync(at("deny.yaml"));
+    for (let round = 0; round < WAIT_MS.protects / 1000 - 1; round++) write(round);
+    expect(names()).toEqual(["deny", "other"]);
+    write(1);
+    write(2);
+    expect(names()).toEqual(["other"]);
+  },
+);
+
 test("a half-written file that stays so is taken at its word in the end", () => {
   put("deny.yaml", DENY);
   start();

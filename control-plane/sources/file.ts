@@ -105,6 +105,9 @@ class Files {
   #told = "";
   #first = true;
   #wasEmpty = false;
+  /** A file that has to do with the mesh is being written. */
+  #writing = false;
+  /** Any file is: look again soon. */
   unsettled = false;
 
   constructor(paths: readonly string[], options: FileSourceOptions) {
@@ -155,6 +158,7 @@ class Files {
     let different = JSON.stringify(seen.issues) !== JSON.stringify(this.#seen.issues);
     this.#seen = seen;
     this.unsettled = false;
+    this.#writing = false;
     const present = new Set(seen.files);
     for (const file of new Set([...this.#states.keys(), ...this.#standing.files()]))
       if (!present.has(file) && (this.#isAtOnce(file) || !this.#isUnknown(file)))
@@ -224,6 +228,8 @@ class Files {
   #read(file: string, now: number): boolean {
     const state = this.#states.get(file) ?? newState(file);
     this.#states.set(file, state);
+    // Data that an app writes beside the policies, again and again, is nothing that a change waits for.
+    const foreign = this.#standing.has(file) && this.#standing.isEmpty(file);
     let stamp = "";
     try {
       const stat = statSync(file, { bigint: true });
@@ -241,6 +247,8 @@ class Files {
       });
       if (read === "unsettled") {
         this.unsettled = true;
+        if (foreign) return false;
+        this.#writing = true;
         this.#changedAt = now;
         return false;
       }
@@ -257,6 +265,7 @@ class Files {
       if (code === "ENOENT" && !isLink(file)) {
         this.#states.delete(file);
         this.unsettled = true;
+        if (!foreign) this.#writing = true;
         return false;
       }
       stamp ||= String(code);
@@ -269,7 +278,7 @@ class Files {
       );
     }
     state.stamp = stamp;
-    if (!this.#isAtOnce(file)) this.#changedAt = now;
+    if (!this.#isAtOnce(file) && !(foreign && this.#standing.isEmpty(file))) this.#changedAt = now;
     return true;
   }
 
@@ -333,7 +342,7 @@ class Files {
       [...this.#standing.files()].some((file) => file.startsWith(path + sep)),
     );
     if (gone !== undefined) return `${gone} is there again`;
-    if (this.unsettled) return "nothing is being written";
+    if (this.#writing) return "nothing is being written";
     const broken = [...this.#states].find(([file, state]) => state.broken && !this.#isAtOnce(file));
     return broken === undefined ? null : `${broken[0]} is mended`;
   }

@@ -432,7 +432,7 @@ test("no status, log or state of a mesh shows a Secret's value to others, and po
     secret,
   );
   await platform!.whenReady(20_000);
-  expect(read("pw")).toBe("hunter2");
+  await expect.poll(() => read("pw")).toBe("hunter2");
   expect(JSON.stringify(platform!.status())).not.toContain("hunter2");
   expect(read("s/platform.json")).not.toContain("hunter2");
 });

@@ -1,31 +1,25 @@
 import { randomUUID } from "node:crypto";
-import { mkdirSync, readFileSync, rmSync } from "node:fs";
-import { availableParallelism, totalmem } from "node:os";
+import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Clock } from "#lib/clock.ts";
 import { createLogger } from "#lib/log.ts";
 import type { PodAddress } from "./addresses.ts";
 import { getText } from "./admin-socket.ts";
-import { type Cgroup, limited, makeCgroup } from "./cgroup.ts";
 import { Container, type ContainerRole } from "./container.ts";
-import { type ContainerSpec, expand } from "./container-spec.ts";
+import type { ContainerSpec } from "./container-spec.ts";
 import type { PodPhase } from "./contract.ts";
 import { MARK } from "./leftovers.ts";
 import type { PodNetwork } from "./network/network.ts";
-import { searchPath } from "./network/obstacle.ts";
-import { NODE_IP } from "./network/rules.ts";
 import type { PlatformObject } from "./object.ts";
-import { containerEnv, inheritedEnv } from "./pod-env.ts";
+import { inheritedEnv } from "./pod-env.ts";
 import { PodProxy } from "./pod-proxy.ts";
+import { Sandbox } from "./pod-sandbox.ts";
 import { type PodState, summarize } from "./pod-state.ts";
-import { run } from "./probe-actions.ts";
-import type { Launch, Supervised } from "./process.ts";
+import type { Supervised } from "./process.ts";
 import type { PodTemplate } from "./spec.ts";
 import { TOKEN_REFRESH_MS, type Tokens } from "./tokens.ts";
-import { MissingError, type PodFields } from "./volumes/data.ts";
-import { entered, findMounter, type Mounter, mounted } from "./volumes/mounts.ts";
-import { Volumes } from "./volumes/volumes.ts";
+import { MissingError } from "./volumes/data.ts";
 
 export interface PodContext {
   readonly name: string;
@@ -60,7 +54,6 @@ export interface PodPart {
   readonly enter: readonly string[];
 }
 
-const PROXY_PORT = 15001;
 /** How long requests that are under way keep a pod that leaves. */
 const IDLE_TIMEOUT_MS = 5_000;
 const TOKEN_RETRY_MS = 5_000;
@@ -73,14 +66,11 @@ export class Pod {
   readonly #uid = randomUUID();
   readonly #proxy: PodProxy | undefined;
   readonly #containers: Container[] = [];
-  readonly #cgroups = new Map<string, Cgroup>();
   readonly #cancels: (() => void)[] = [];
   readonly #waiters = new Set<() => void>();
   readonly #notes = new Set<string>();
   readonly #log = createLogger("local");
-  readonly #volumes: Volumes;
-  #network: PodNetwork | undefined;
-  #mounter: Mounter = null;
+  readonly #sandbox: Sandbox;
   #stopping = false;
   #begun = false;
   /** The containers have been started: no longer Pending. */
@@ -103,12 +93,11 @@ export class Pod {
         env: { ...inheritedEnv(), [MARK]: context.stateDir },
         changed: () => this.#changed(),
       });
-    this.#volumes = new Volumes(template.volumes, {
-      dir: join(this.#dir, "volumes"),
-      claimsDir: join(context.stateDir, "volumes"),
-      pod: this.#fields(),
-      objects: () => context.objects?.() ?? [],
-      token: () => readFileSync(join(this.#dir, "token"), "utf8"),
+    this.#sandbox = new Sandbox({
+      ...context,
+      dir: this.#dir,
+      uid: this.#uid,
+      note: (note) => this.#note(note),
     });
   }
 
@@ -176,7 +165,7 @@ export class Pod {
               image: "",
               ready: proxy.ready,
               process: proxy.process,
-              enter: this.#network?.enter([], this.#context.projectDir) ?? [],
+              enter: this.#sandbox.network?.enter([], this.#context.projectDir) ?? [],
             },
           ]),
       ...this.#containers.map((c) => ({
@@ -185,7 +174,7 @@ export class Pod {
         image: c.spec.image,
         ready: c.role === "init" ? c.done : c.ready,
         process: c.process,
-        enter: this.#enter(c),
+        enter: this.#sandbox.enter(c.spec, c.process.pid),
       })),
     ];
   }
@@ -219,10 +208,9 @@ export class Pod {
       tokens.write(join(this.#dir, "token"), template.namespace, template.serviceAccount, this.name);
     const [network] = await Promise.all([this.#context.network(), issue()]);
     if (this.#stopping) return;
-    this.#network = network;
     this.#begun = true;
     this.#refreshToken(issue, TOKEN_REFRESH_MS);
-    if (this.#all().some((c) => c.mounts.length > 0)) this.#mounter = await findMounter(network, process.env);
+    await this.#sandbox.open(network);
     if (this.#stopping) return;
     this.#proxy?.start(network);
     this.#changed();
@@ -288,7 +276,7 @@ export class Pod {
   async #prepareVolumes(): Promise<void> {
     for (;;) {
       try {
-        this.#volumes.prepare();
+        this.#sandbox.volumes.prepare();
         this.#awaits = "";
         return;
       } catch (error) {
@@ -310,7 +298,7 @@ export class Pod {
   /** The objects changed: files of volumes follow, and what waited for one of them begins. */
   refresh(): void {
     if (this.#over || !this.#begun) return;
-    this.#volumes.refresh();
+    this.#sandbox.volumes.refresh();
     for (const container of this.#containers) container.process.retry();
   }
 
@@ -343,12 +331,8 @@ export class Pod {
     this.#ended = phase;
     this.#changed();
     await this.#stopProcesses(this.template.graceSeconds * 1000);
-    this.#volumes.remove();
+    this.#sandbox.volumes.remove();
     this.#changed();
-  }
-
-  #all(): readonly ContainerSpec[] {
-    return [...this.template.initContainers, ...this.template.containers];
   }
 
   #make(spec: ContainerSpec, role: ContainerRole): Container {
@@ -358,13 +342,13 @@ export class Pod {
       clock,
       logFile: join(this.#dir, "logs", `${spec.name}.log`),
       graceSeconds: template.graceSeconds,
-      cwd: this.#mounts(spec) ? "/" : spec.cwd,
-      launch: () => this.#launch(spec),
-      outOfMemory: () => this.#cgroups.get(spec.name)?.wasOutOfMemory() ?? false,
+      cwd: this.#sandbox.mounts(spec) ? "/" : spec.cwd,
+      launch: () => this.#sandbox.launch(spec),
+      outOfMemory: () => this.#sandbox.wasOutOfMemory(spec),
       target: {
-        network: this.#network!,
-        address: this.#appIp,
-        exec: (command, timeoutMs) => this.#exec(container, command, timeoutMs),
+        network: this.#sandbox.network!,
+        address: this.#sandbox.appIp,
+        exec: (command, timeoutMs) => this.#sandbox.exec(spec, container.process.pid, command, timeoutMs),
       },
       listens:
         explicit && template.inject && this.#proxy !== undefined
@@ -384,125 +368,6 @@ export class Pod {
     this.#changed();
   }
 
-  #mounts(spec: ContainerSpec): boolean {
-    return spec.mounts.length > 0 && this.#mounter !== null;
-  }
-
-  /** Throws MissingError when something is awaited. */
-  #launch(spec: ContainerSpec): Launch {
-    const env = this.#env(spec);
-    const words = spec.command.map((word) => expand(word, env));
-    const binds = spec.mounts.map((m) => ({
-      target: join("/", m.mountPath),
-      source: this.#source(m, env),
-      readOnly: m.readOnly,
-    }));
-    const mounts = this.#mounts(spec);
-    if (!mounts) this.#notePlaces(spec);
-    const group = this.#limits(spec);
-    const here = this.#network!.enter([], "/").length === 0;
-    if (here && !mounts && group === undefined) return { command: words, env };
-    let command = withPath(env, words);
-    if (mounts)
-      command = mounted(this.#mounter!, binds, join(this.#dir, "mounts", spec.name), command, spec.cwd);
-    command = this.#network!.enter(command, mounts ? "/" : spec.cwd);
-    return { command: group === undefined ? command : limited(group, command), env: toolsEnv(env) };
-  }
-
-  #notePlaces({ name, mounts }: ContainerSpec): void {
-    for (const { volume, mountPath } of mounts)
-      this.#note(
-        `${name}: this machine gives no mount namespace, so volume "${volume}" is not at ${mountPath} but at $${volumeVariable(volume)}`,
-      );
-  }
-
-  #limits(spec: ContainerSpec): Cgroup | undefined {
-    if (spec.limits.cpu === undefined && spec.limits.memory === undefined) return undefined;
-    const known = this.#cgroups.get(spec.name);
-    if (known !== undefined) return known;
-    const group = makeCgroup(`weft-${this.#uid.slice(0, 8)}-${spec.name}`, spec.limits);
-    if ("obstacle" in group) {
-      this.#note(`${spec.name}: resources.limits are not carried out: ${group.obstacle}`);
-      return undefined;
-    }
-    this.#cgroups.set(spec.name, group);
-    return group;
-  }
-
-  #source(
-    { volume, subPath, expands }: ContainerSpec["mounts"][number],
-    env: Readonly<Record<string, string>>,
-  ): string {
-    return this.#volumes.source(volume, expands ? expand(subPath, env) : subPath);
-  }
-
-  /** What stands before a command that is to run in a container: its namespaces and folder. */
-  #enter(container: Container): readonly string[] {
-    const { spec, process: main } = container;
-    if (this.#network === undefined) return [];
-    if (this.#mounter !== null && spec.mounts.length > 0 && main.pid !== undefined)
-      return this.#network.enter(entered(this.#mounter, main.pid, [], spec.cwd), "/");
-    return this.#network.enter([], spec.cwd);
-  }
-
-  #exec(
-    container: Container,
-    command: readonly string[],
-    timeoutMs: number,
-  ): Promise<{ code: number; said: string }> {
-    try {
-      const enter = this.#enter(container);
-      const cwd = enter.length === 0 ? container.spec.cwd : "/";
-      const env = this.#env(container.spec);
-      if (enter.length === 0) return run(command, cwd, env, timeoutMs);
-      return run([...enter, ...withPath(env, command)], cwd, toolsEnv(env), timeoutMs);
-    } catch (error) {
-      return Promise.resolve({ code: 126, said: (error as Error).message });
-    }
-  }
-
-  get #appIp(): string {
-    const { address } = this.#context;
-    return address.servicePrefix === "" ? address.podIp : address.appIp;
-  }
-
-  #fields(): PodFields {
-    const { template, address } = this.#context;
-    return {
-      name: this.name,
-      namespace: template.namespace,
-      uid: this.#uid,
-      serviceAccount: template.serviceAccount,
-      podIp: this.#appIp,
-      hostIp: address.servicePrefix === "" ? NODE_IP : "127.0.0.1",
-      labels: template.labels,
-      annotations: template.annotations,
-      containers: this.#all(),
-      machine: { cpu: availableParallelism(), memory: totalmem() },
-    };
-  }
-
-  #env(container: ContainerSpec): Record<string, string> {
-    const { address, template, serviceEnv, stateDir, objects } = this.#context;
-    const base: Record<string, string> = {
-      ...inheritedEnv(),
-      [MARK]: stateDir,
-      ...serviceEnv,
-      HOSTNAME: template.hostname ?? this.name,
-      POD_IP: this.#appIp,
-      WEFT_OTLP_SOCKET: join(stateDir, "otlp.sock"),
-    };
-    if (address.servicePrefix !== "") {
-      // What many frameworks listen on; elsewhere the port is the proxy's.
-      base["HOST"] = this.#appIp;
-      if (template.inject) Object.assign(base, proxyEnv(`http://${address.servicePrefix}.0.1:${PROXY_PORT}`));
-    }
-    for (const { volume, subPath, expands, mountPath } of container.mounts)
-      base[volumeVariable(volume)] ??=
-        this.#mounter !== null ? mountPath : this.#volumes.source(volume, expands ? "" : subPath);
-    return containerEnv(container, { pod: this.#fields(), objects: objects?.() ?? [], base });
-  }
-
   async #stopProcesses(graceMs: number): Promise<void> {
     const running = (role: ContainerRole): Container[] => this.#containers.filter((c) => c.role === role);
     const deadline = this.#context.clock.monotonic() + graceMs;
@@ -511,8 +376,7 @@ export class Pod {
     // As Kubernetes ends native sidecars: the last one first.
     for (const sidecar of running("sidecar").reverse()) await sidecar.stop(left());
     await this.#proxy?.stop(PROXY_GRACE_MS);
-    for (const group of this.#cgroups.values()) group.remove();
-    this.#cgroups.clear();
+    this.#sandbox.freeLimits();
   }
 
   /** Leaves the endpoints first, answers what is under way (at least `drainMs`), then the app ends, then its proxy; files go last. */
@@ -527,7 +391,7 @@ export class Pod {
       await this.#idle();
     }
     await this.#stopProcesses(this.template.graceSeconds * 1000);
-    this.#volumes.remove();
+    this.#sandbox.volumes.remove();
     for (const file of ["admin.sock", "sds.sock", "token", "mounts"])
       rmSync(join(this.#dir, file), { recursive: true, force: true });
   }
@@ -544,32 +408,4 @@ export class Pod {
       quiet = /: [1-9]/.test(text) ? 0 : quiet + 1;
     }
   }
-}
-
-/** Found on the container's own PATH, whatever PATH our tools before it need. */
-function withPath(env: Readonly<Record<string, string>>, command: readonly string[]): readonly string[] {
-  const path = env["PATH"];
-  return ["env", ...(path === undefined ? ["-u", "PATH"] : [`PATH=${path}`]), ...command];
-}
-
-/** For nsenter, unshare, mount, chroot and env. */
-function toolsEnv(env: Readonly<Record<string, string>>): Record<string, string> {
-  return { ...env, PATH: searchPath(process.env["PATH"] ?? "") };
-}
-
-/** `app-config` -> WEFT_VOLUME_APP_CONFIG */
-function volumeVariable(volume: string): string {
-  return `WEFT_VOLUME_${volume.toUpperCase().replaceAll("-", "_")}`;
-}
-
-function proxyEnv(proxy: string): Record<string, string> {
-  // Node reads ranges, others read CIDR: both say "not for loopback".
-  const direct = "localhost,127.0.0.0/8,127.0.0.1-127.255.255.255";
-  return {
-    HTTP_PROXY: proxy,
-    http_proxy: proxy,
-    NO_PROXY: direct,
-    no_proxy: direct,
-    NODE_USE_ENV_PROXY: "1",
-  };
 }

@@ -1,15 +1,17 @@
 import { existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { isBelow } from "./below.ts";
 import { Volumes } from "./volumes.ts";
 
 let dir: string;
 beforeEach(() => {
-  dir = mkdtempSync(join(tmpdir(), "weft-volumes-"));
+  // Not directly in the temp folder: what leads "up" must lead to a place of this test.
+  dir = join(mkdtempSync(join(tmpdir(), "weft-volumes-")), "inner");
+  mkdirSync(dir);
 });
-afterEach(() => rmSync(dir, { recursive: true, force: true }));
+afterEach(() => rmSync(dirname(dir), { recursive: true, force: true }));
 
 test.each([
   ["to a folder", "out", "out"],

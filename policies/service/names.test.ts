@@ -141,3 +141,21 @@ spec: {hosts: [${host}], http: [{timeout: 7s, route: [{destination: {host: ${des
     }
   });
 });
+
+test("a targetPort whose name no pod has is warned of; one that some pod has, or without pods, is not", () => {
+  const named = pod("web-0", "10.0.0.2").replace("containerPort: 80", "name: http, containerPort: 80");
+  const told = (targetPort: string, pods: string): string[] => {
+    const text = service("web", `{selector: {app: web}, ports: [{port: 80, targetPort: ${targetPort}}]}`);
+    const { objects } = load(text + pods, "t.yaml");
+    return validate(buildWorld(objects)).map(({ path, message }) => `${path}: ${message}`);
+  };
+  expect(told("htp", named)).toEqual([
+    'spec.ports[0].targetPort: no pod that it selects has a port of the name "htp" (there are http): requests get 503',
+  ]);
+  expect(told("http", named + pod("web-1", "10.0.0.3"))).toEqual([]);
+  expect(told("htp", pod("web-1", "10.0.0.3"))).toEqual([
+    expect.stringContaining("none of theirs has a name"),
+  ]);
+  expect(told("htp", "")).toEqual([]);
+  expect(told("8081", named)).toEqual([]);
+});

@@ -1,4 +1,4 @@
-import { objectsOf, protocolOf } from "../world.ts";
+import { objectsOf, protocolOf, selects } from "../world.ts";
 import type { WorldCheck } from "../world-check.ts";
 import { externalNames, followed } from "./alias.ts";
 
@@ -19,6 +19,21 @@ export const validateServices: WorldCheck = (world, say) => {
         ["spec", "externalName"],
         `the aliases lead in a circle: ${s.name} leads nowhere`,
       );
+  for (const s of services) {
+    const selector = s.spec.selector ?? {};
+    if (Object.keys(selector).length === 0) continue;
+    const pods = world.workloads.filter((w) => w.namespace === s.namespace && selects(selector, w.labels));
+    const names = new Set(pods.flatMap((w) => w.ports.flatMap((p) => p.name || [])));
+    for (const [i, { targetPort }] of (s.spec.ports ?? []).entries())
+      if (typeof targetPort === "string" && pods.length > 0 && !names.has(targetPort))
+        say(
+          "warning",
+          "unknown-port",
+          s,
+          ["spec", "ports", i, "targetPort"],
+          `no pod that it selects has a port of the name "${targetPort}" (${names.size === 0 ? "none of theirs has a name" : `there are ${[...names].join(", ")}`}): requests get 503`,
+        );
+  }
   for (const s of services)
     for (const [i, { name, appProtocol, port }] of (s.spec.ports ?? []).entries())
       if (port !== undefined && isHttp2(protocolOf(name, appProtocol, port)))

@@ -179,11 +179,13 @@ test("delete takes a name, files or all, and one of them, in one request", async
     err: "error: Namespace gone: no such object\n",
   });
   expect(await run("delete vs reviews")).toMatchObject({ code: 0 });
+  expect(await run("delete vs one two -n shop")).toMatchObject({ code: 0 });
   expect(await run("delete --all")).toMatchObject({ code: 0 });
   const one = (kind: string, ns: string, name: string) => JSON.stringify({ kind, namespace: ns, name });
   expect(calls).toEqual([
     `POST /objects/delete {"objects":[${one("Namespace", "", "a")},${one("Namespace", "", "gone")}]}`,
     `POST /objects/delete {"objects":[${one("VirtualService", "default", "reviews")}]}`,
+    `POST /objects/delete {"objects":[${one("VirtualService", "shop", "one")},${one("VirtualService", "shop", "two")}]}`,
     'POST /objects/delete {"all":true}',
   ]);
   const unknown = await run("delete foo reviews");

@@ -79,7 +79,7 @@ export const remove: Command = {
   summary: "Take back what `weft apply` brought, with or without a running mesh",
   args: [
     { name: "[kind]", help: "VirtualService, DestinationRule, ...", values: "kind" },
-    { name: "[name]", help: "the object's name", values: "object" },
+    { name: "[name...]", help: "names of objects", values: "object" },
   ],
   options: [
     FILES,
@@ -93,15 +93,15 @@ export const remove: Command = {
   ],
   async run(input) {
     const { args, options, out, stateDir } = input;
-    const [kind, name] = args;
-    const named = typeof kind === "string" && typeof name === "string";
+    const [kind, names] = args;
+    const named = typeof kind === "string" && Array.isArray(names) && names.length > 0;
     const all = options["all"] === true;
     if (Number(named) + Number(options["filename"] !== undefined) + Number(all) !== 1)
       throw new UserError("say what to delete: KIND NAME, -f FILE, or --all", EXIT.usage);
     const wanted = all
       ? "all"
       : named
-        ? [objectNamed(knownKind(kind), String(options["namespace"]), name)]
+        ? names.map((name) => objectNamed(knownKind(kind), String(options["namespace"]), String(name)))
         : await objectsIn(input);
     const answer = (await isServed(stateDir))
       ? await AdminClient.controlPlane(stateDir).post<DeletedAnswer>(

@@ -1,6 +1,6 @@
 /** Routes of Services and a gateway by the Gateway API, in the shape of Istio's bookinfo samples; on Envoy Istio's own. */
 import { join } from "node:path";
-import { beforeAll, expect, test } from "vitest";
+import { beforeAll, expect, test, vi } from "vitest";
 import { onEachDataPlane } from "#test/harness/each-data-plane.ts";
 import { sample } from "#test/harness/samples.ts";
 
@@ -22,6 +22,10 @@ onEachDataPlane("bookinfo by the Gateway API", { from, replace }, (mesh, { dataP
     mesh().apply(sample(`bookinfo/${name}`, dataPlane === "envoy"));
   beforeAll(async () => {
     mesh().edit("policies/reviews-canary.yaml", () => "# routes of the Gateway API decide\n");
+    // What left its file stands for some seconds.
+    await vi.waitFor(async () => expect((await mesh().cli("get", "virtualservice/reviews")).code).toBe(1), {
+      timeout: 40_000,
+    });
     await mesh().apply(SERVICES);
     await apply("platform/kube/bookinfo-versions");
   });

@@ -12,7 +12,7 @@ export const folder = join(import.meta.dirname, "testdata");
 export const SUFFIX = ".in.yaml";
 export const cases = casesIn(folder, SUFFIX);
 
-const config = parseConfig(
+export const config = parseConfig(
   JSON.stringify({
     paths: [],
     stateDir: "s",

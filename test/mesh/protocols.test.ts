@@ -56,7 +56,7 @@ const HEAD = /HTTP\/1\.1 [\s\S]*?\r\n\r\n/;
 const ANSWER =
   /HTTP\/1\.1 [\s\S]*?\r\n\r\n(?:[\da-f]+\r\n)?\{"service"[\s\S]*?"identity":(?:null|"[^"]*")\}(?:\r\n0\r\n\r\n)?/;
 
-onEachDataPlane("protocols", { from, replace, modes: ["explicit", "transparent"] }, (mesh) => {
+onEachDataPlane("protocols", { from, replace, modes: ["explicit", "transparent"] }, (mesh, { dataPlane }) => {
   let host = "";
   beforeAll(async () => {
     host = await mesh().addressOf("echo", "client");
@@ -283,7 +283,7 @@ onEachDataPlane("protocols", { from, replace, modes: ["explicit", "transparent"]
     });
 
     const UPLOAD = `POST / HTTP/1.1\r\nHost: echo:8080\r\nx-case: gone\r\nContent-Length: ${MIB}\r\n\r\nhello`;
-    test.each([
+    const leaves = [
       ["the answer is awaited", "GET /?delay=600000 HTTP/1.1\r\nHost: echo:8080\r\nx-case: gone\r\n\r\n", ""],
       ["the request is being sent", UPLOAD, ""],
       [
@@ -291,10 +291,10 @@ onEachDataPlane("protocols", { from, replace, modes: ["explicit", "transparent"]
         `GET /?size=${100 * MIB} HTTP/1.1\r\nHost: echo:8080\r\nx-case: gone\r\n\r\n`,
         "xxx",
       ],
-    ])(
+    ] as const;
+    // A stock Envoy may keep one that reads no more of its answer for longer than is waited here.
+    test.each(dataPlane === "weft" ? leaves : leaves.slice(0, 2))(
       "a client that closes (FIN) while %s: the request is cancelled up to the app",
-      // Envoy on a busy machine once was late for one of the five.
-      { retry: 1, timeout: 60_000 },
       async (_when, sent, until) => {
         const seen = async (name: string): Promise<number> => {
           let count = 0;
